@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Engine: the library's front door. Models, sessions and work; no gRPC. Owns backends, model registry, session store and
+// one scheduler per device.
+//
+// Thread safety: all methods, from any thread. Only LoadModel, UnloadModel, Drain and the calls that say so block;
+// everything on the way of a step (FindSession, Submit) only locks briefly and never waits for a device.
+#ifndef LSTMD_ENGINE_ENGINE_H_
+#define LSTMD_ENGINE_ENGINE_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "engine/backend.h"
+#include "engine/clock.h"
+#include "engine/spec.h"
+#include "engine/work.h"
+
+namespace lstmd {
+
+// How much work is taken at once. Each says its default, its cost, and what more or less does.
+struct SchedulerOptions {
+  // Rows in one device call. More: more throughput under load, longer calls.
+  uint32_t max_batch_size = 256;
+  // Units (see Row) of one row in one device call; longer work runs in slices of this many. More: less overhead for long
+  // sequences, longer waits for steps beside them.
+  uint32_t slice_units = 16;
+  // Work waiting for one model; above it RESOURCE_EXHAUSTED / QUEUE_FULL. More: bursts are absorbed, latency grows.
+  uint32_t max_queued_per_model = 65536;
+  // Work waiting in one session; above it RESOURCE_EXHAUSTED / QUEUE_FULL.
+  uint32_t max_queued_per_session = 1024;
+  // Wait this long for more rows before a device call is made. 0: never wait.
+  absl::Duration max_queue_delay = absl::ZeroDuration();
+};
+
+struct SessionOptions {
+  // Sessions of all models; above it RESOURCE_EXHAUSTED / SESSION_LIMIT. Each costs its state and some 500 bytes.
+  uint64_t max_sessions = 1'000'000;
+  // Sessions without a step for this long end, unless they say otherwise. Zero: never.
+  absl::Duration idle_ttl = absl::Hours(1);
+  // Replies kept per session for replay of sequenced steps. More: more steps may be in flight unacknowledged.
+  uint32_t replay_ring = 16;
+  // How long an ended session's name answers how it ended, and how many such names are kept.
+  absl::Duration tombstone_ttl = absl::Minutes(10);
+  uint32_t max_tombstones = 100'000;
+};
+
+struct EngineOptions {
+  // Folder NAME/VERSION/…; empty: no repository.
+  std::string repository;
+  SchedulerOptions scheduler;
+  SessionOptions sessions;
+  Clock* clock = Clock::Real();
+};
+
+enum class ModelState : uint8_t { kAvailable, kLoading, kReady, kUnloading, kFailed };
+
+// See lstmd.v1.Model. Where the state is kAvailable or kFailed, only name, version, state and error are set.
+struct ModelInfo {
+  std::string name;  // "sunspots"
+  int64_t version = 0;
+  ModelState state = ModelState::kAvailable;
+  std::string error;
+  ModelSpec spec;
+  std::string device;
+  std::string weights_sha256;
+  uint64_t parameters = 0;
+  uint64_t weight_bytes = 0;
+  uint64_t state_bytes_per_session = 0;
+  uint64_t sessions = 0;
+  absl::Time load_time;
+  bool default_version = false;
+};
+
+struct StateValues {
+  std::vector<float> h;  // [L*D, P or H]
+  std::vector<float> c;  // [L*D, H]
+};
+
+// See lstmd.v1.Session.
+struct SessionInfo {
+  std::string model;  // "sunspots"
+  std::string id;     // "alice"
+  std::string uid;
+  int64_t model_version = 0;
+  uint64_t epoch = 0;
+  uint64_t last_seq = 0;
+  uint64_t steps = 0;
+  absl::Time create_time;
+  absl::Time last_step_time;  // InfinitePast before the first
+  absl::Duration idle_ttl;    // zero: never
+  absl::Time expire_time = absl::InfiniteFuture();
+  std::map<std::string, std::string> labels;
+  std::optional<StateValues> state;
+};
+
+struct CreateSessionParams {
+  std::string model;
+  std::string id;             // empty: the engine makes one
+  int64_t model_version = 0;  // 0: the default version
+  std::optional<absl::Duration> idle_ttl;
+  absl::Time expire_time = absl::InfiniteFuture();
+  std::map<std::string, std::string> labels;
+  std::optional<StateValues> initial_state;
+  bool exists_ok = false;
+};
+
+// Fields that are set replace the session's.
+struct UpdateSessionParams {
+  std::optional<absl::Duration> idle_ttl;
+  std::optional<absl::Time> expire_time;
+  std::optional<std::map<std::string, std::string>> labels;
+  std::optional<StateValues> state;
+};
+
+template <typename T>
+struct Page {
+  std::vector<T> items;
+  std::string next_token;  // empty on the last page
+};
+
+struct EngineStats {
+  uint64_t sessions = 0;
+  uint64_t models = 0;
+  uint64_t batches = 0;       // device calls
+  uint64_t batched_rows = 0;  // rows in them
+  uint64_t queued = 0;        // work accepted and not ended
+};
+
+class Engine {
+ public:
+  // Backends in order of preference: a model goes to the first that supports it. REQUIRES: at least one.
+  static absl::StatusOr<std::unique_ptr<Engine>> Create(EngineOptions options,
+                                                        std::vector<std::unique_ptr<Backend>> backends);
+  // Ends all work in flight with UNAVAILABLE / DRAINING and waits for the device.
+  virtual ~Engine() = default;
+
+  // --- Models. Errors as in lstmd.v1.ModelService. ---
+  // version 0: highest in the repository. device "": the first backend that supports the spec. Blocks while it loads.
+  virtual absl::StatusOr<ModelInfo> LoadModel(std::string_view name, int64_t version, std::string_view device) = 0;
+  // Loads the highest version of every name in the repository; a name that fails is reported in ListModels and does not
+  // stop the others. Returns how many are ready. Blocks.
+  virtual absl::StatusOr<int> LoadRepository() = 0;
+  // A model that is in no repository: tests, importers.
+  virtual absl::StatusOr<ModelInfo> AddModel(std::string_view name, int64_t version, const ModelSpec& spec,
+                                             const Weights& weights, std::string_view device = "") = 0;
+  virtual absl::Status UnloadModel(std::string_view name, int64_t version, bool force) = 0;
+  virtual absl::StatusOr<ModelInfo> GetModel(std::string_view name, int64_t version) const = 0;
+  virtual absl::StatusOr<Page<ModelInfo>> ListModels(int page_size, std::string_view page_token) const = 0;
+  // For the way of a request: the loaded model, pinned as long as the pointer lives. version 0: the default (highest
+  // ready). NOT_FOUND / MODEL_NOT_FOUND, UNAVAILABLE / MODEL_LOADING.
+  virtual absl::StatusOr<std::shared_ptr<Model>> FindModel(std::string_view name, int64_t version) const = 0;
+
+  // --- Sessions. Errors as in lstmd.v1.SessionService. ---
+  virtual absl::StatusOr<SessionInfo> CreateSession(const CreateSessionParams& params) = 0;
+  // include_state reads h and c between two steps; blocks for at most the device call in flight.
+  virtual absl::StatusOr<SessionInfo> GetSession(std::string_view model, std::string_view id, bool include_state) = 0;
+  // model "-": all.
+  virtual absl::StatusOr<Page<SessionInfo>> ListSessions(std::string_view model, int page_size,
+                                                         std::string_view page_token) const = 0;
+  virtual absl::StatusOr<SessionInfo> UpdateSession(std::string_view model, std::string_view id,
+                                                    const UpdateSessionParams& params) = 0;
+  // Work accepted before is answered first; blocks for it.
+  virtual absl::Status DeleteSession(std::string_view model, std::string_view id) = 0;
+  virtual absl::StatusOr<SessionInfo> ResetSession(std::string_view model, std::string_view id,
+                                                   const std::optional<StateValues>& initial_state) = 0;
+  // For the way of a request: the living session, pinned against memory reuse (not against deletion) as long as the
+  // pointer lives. create_if_missing: with the default version's initial state.
+  virtual absl::StatusOr<std::shared_ptr<Session>> FindSession(std::string_view model, std::string_view id,
+                                                               bool create_if_missing) = 0;
+  virtual SessionInfo Describe(const Session& session) const = 0;
+  // Ends sessions past idle_ttl or expire_time. Called by the engine's own housekeeping every second; tests call it.
+  virtual void ExpireSessions() = 0;
+
+  // --- Work. ---
+  // Takes `work`; its sink hears of the end exactly once, possibly before Submit returns (rejections, replays).
+  // REQUIRES: sizes of the buffers fit the model (the server checks them against `spec()`).
+  virtual void Submit(Work* work) = 0;
+  // Same, for work that arrived together: one lock, and the best chance of one batch.
+  virtual void SubmitAll(absl::Span<Work* const> work) = 0;
+
+  // Refuses new work and sessions with UNAVAILABLE / DRAINING and waits for what is in flight, at most until `deadline`.
+  // Returns whether all was finished.
+  virtual bool Drain(absl::Time deadline) = 0;
+
+  virtual EngineStats Stats() const = 0;
+  virtual std::vector<const Backend*> Backends() const = 0;
+};
+
+// A loaded model as requests see it; immutable.
+const ModelSpec& SpecOf(const Model& model);
+int64_t VersionOf(const Model& model);
+const std::string& NameOf(const Model& model);
+// The model of a session.
+const Model& ModelOf(const Session& session);
+const std::string& IdOf(const Session& session);
+
+// 1 to 63 of A-Z a-z 0-9 . _ -, first a letter or digit. Such a name never leaves its folder.
+bool IsValidModelName(std::string_view name);
+// 1 to 128 of A-Z a-z 0-9 . _ ~ -, first a letter or digit.
+bool IsValidSessionId(std::string_view id);
+
+}  // namespace lstmd
+
+#endif  // LSTMD_ENGINE_ENGINE_H_

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Work: one step, multi-step message or sequence on its way through the engine. The server makes it, Engine::Submit
+// takes it, the scheduler runs it, a WorkSink hears of its end.
+#ifndef LSTMD_ENGINE_WORK_H_
+#define LSTMD_ENGINE_WORK_H_
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "engine/backend.h"
+
+namespace lstmd {
+
+class Model;    // engine/model.h
+class Session;  // engine/session.h
+struct Work;
+
+// Where the time of a piece of work went; see lstmd.v1.Timing.
+struct Timing {
+  absl::Duration queue;
+  absl::Duration compute;
+  uint32_t batch_size = 0;
+};
+
+// Hears of the end of work; one sink serves a whole stream or call. Calls come from engine threads or from within
+// Submit, one after the other for one batch but from several threads over time: implementations lock. They must be
+// short, and must not call Submit (use OnBatchEnd's caller thread only to hand replies on).
+class WorkSink {
+ public:
+  virtual ~WorkSink() = default;
+  // `work` has ended; the engine does not touch it, its buffers or its sink again, but for one OnBatchEnd of this batch.
+  // OK: output, final state and the result fields stand. Else: nothing has changed in the session.
+  virtual void OnDone(Work* work, const absl::Status& status) = 0;
+  // All work of this sink in one device call has been reported: the moment to send coalesced replies.
+  virtual void OnBatchEnd() = 0;
+};
+
+// Plain data; filled in by the caller, who keeps it and every buffer alive until OnDone.
+struct Work {
+  // What. Exactly one of the two is set: `session` for a step in a session, `model` for a stateless sequence.
+  std::shared_ptr<Session> session;
+  std::shared_ptr<Model> model;
+
+  uint64_t seq = 0;    // see lstmd.v1.StepItem.seq; 0 = unsequenced
+  uint64_t epoch = 0;  // 0 = any
+  bool end_session = false;
+
+  uint32_t steps = 0;                         // T; 0 is allowed for stateless sequences
+  const float* input = nullptr;               // [T, I]
+  const uint8_t* mask = nullptr;              // [T] or nullptr
+  float* output = nullptr;                    // kAll: [T, O], else [O]
+  OutputMode output_mode = OutputMode::kAll;
+  const float* initial_h = nullptr;           // [L*D, P or H]; stateless only; nullptr: the model's initial state
+  const float* initial_c = nullptr;           // [L*D, H]; set if and only if initial_h is
+  float* final_h = nullptr;                   // [L*D, P or H] and [L*D, H]: where to write the final state, or nullptr
+  float* final_c = nullptr;
+
+  absl::Time deadline = absl::InfiniteFuture();
+  std::atomic<bool> cancelled{false};         // the caller may set it at any time; checked before each device call
+  WorkSink* sink = nullptr;
+
+  // Results, valid in OnDone with an OK status.
+  uint64_t result_seq = 0;    // last_seq of the session after it
+  uint64_t result_epoch = 0;
+  bool replayed = false;
+  Timing timing;
+
+  // The scheduler's own, between Submit and OnDone.
+  Row row;
+  absl::Time accepted;
+  absl::Time started;
+};
+
+}  // namespace lstmd
+
+#endif  // LSTMD_ENGINE_WORK_H_
