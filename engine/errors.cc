@@ -119,4 +119,9 @@ absl::Status PrefixField(const absl::Status& status, std::string_view prefix) {
   return Attach(status, cause);
 }
 
+absl::Status PrefixMessage(const absl::Status& status, std::string_view prefix) {
+  if (status.ok()) return status;
+  return Attach(absl::Status(status.code(), absl::StrCat(View(prefix), status.message())), GetCause(status));
+}
+
 }  // namespace lstmd

@@ -63,6 +63,9 @@ ErrorCause GetCause(const absl::Status& status);
 // The same error with `prefix` before its field path: "sequences[2]." + "input.shape". OK stays OK.
 absl::Status PrefixField(const absl::Status& status, std::string_view prefix);
 
+// The same error with `prefix` before its message: "model.safetensors: " + "truncated". OK stays OK.
+absl::Status PrefixMessage(const absl::Status& status, std::string_view prefix);
+
 }  // namespace lstmd
 
 #endif  // LSTMD_ENGINE_ERRORS_H_
