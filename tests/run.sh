@@ -28,7 +28,7 @@ bash deploy/install-packages.sh --build --test
 
 build=build/$preset
 cores=$(nproc)
-cmake --preset "$preset"
+cmake --preset "$preset" -DLSTMD_BUILD_TESTS=ON
 cmake --build "$build" -j "$cores"
 
 supp=$PWD/tests/tsan.supp

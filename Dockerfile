@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+# docker build -t lstmd . && docker run -p 8001:8001 -v "$PWD/deploy/models:/models:ro" lstmd
+#
+# The same package lists and build command as deploy/quickstart.sh. tests/docker_steps.sh runs these steps where there is
+# no Docker engine, and knows only the instructions used here.
+FROM debian:bookworm-slim AS build
+WORKDIR /src
+COPY deploy/install-packages.sh deploy/
+COPY deploy/packages deploy/packages
+RUN bash deploy/install-packages.sh --build
+COPY CMakeLists.txt CMakePresets.json ./
+COPY proto proto
+COPY engine engine
+COPY server server
+COPY client client
+COPY tests/cmake tests/cmake
+COPY deploy/build.sh deploy/
+RUN bash deploy/build.sh && strip build/release/bin/lstmd build/release/bin/lstmctl
+
+FROM debian:bookworm-slim
+COPY deploy/install-packages.sh /tmp/deploy/
+COPY deploy/packages /tmp/deploy/packages
+RUN bash /tmp/deploy/install-packages.sh --runtime && rm -rf /tmp/deploy /var/lib/apt/lists/* /var/cache/apt
+RUN useradd --system --uid 10001 --home-dir /nonexistent --shell /usr/sbin/nologin lstmd && mkdir /models
+COPY --from=build /src/build/release/bin/lstmd /src/build/release/bin/lstmctl /usr/local/bin/
+COPY LICENSE /usr/share/doc/lstmd/copyright
+USER lstmd
+EXPOSE 8001
+# The model repository: NAME/VERSION/model.safetensors.
+VOLUME /models
+HEALTHCHECK --interval=10s --timeout=3s --start-period=20s CMD ["lstmctl", "--server", "127.0.0.1:8001", "info"]
+ENTRYPOINT ["lstmd", "--repository", "/models", "--listen", "0.0.0.0:8001"]
