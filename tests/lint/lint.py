@@ -177,8 +177,24 @@ def shell(tree):
         yield from run.stdout.splitlines()
 
 
+NAMED = re.compile(r"`((?:engine|server|client|proto|deploy|tests|\.ci)/[\w./*-]*|[A-Z]\w+\.md)`")
+
+
+def docs(tree):
+    """What the documents name in backticks is there."""
+    folders = {str(parent) for name in tree.names for parent in pathlib.PurePath(name).parents}
+    for name in tree.names:
+        if name.endswith(".md"):
+            for number, line in enumerate(tree.text(name).splitlines(), 1):
+                for named in NAMED.findall(line):
+                    near = str(pathlib.PurePath(name).parent / named)
+                    if named.rstrip("/") not in folders and not any(
+                            pathlib.PurePath(other).match(named) or other == near for other in tree.names):
+                        yield f"{name}:{number}: names {named}, which is not there"
+
+
 CHECKS = {check.__name__: check
-          for check in (layering, length, spdx, paths, smells, guards, sources, format, shell)}
+          for check in (layering, length, spdx, paths, smells, guards, sources, docs, format, shell)}
 
 
 def main(arguments):

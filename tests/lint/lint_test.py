@@ -41,6 +41,8 @@ PLANTED = [
     ("guards", "engine/a.h", HEAD + "#pragma once\n"),
     ("sources", "engine/b.cc", HEAD),
     ("sources", "engine/core.cmake", "file(GLOB sources *.cc)\n"),
+    ("docs", "README.md", "see `engine/gone.h`\n"),
+    ("docs", "README.md", "see `GONE.md`\n"),
     ("format", "engine/a.cc", HEAD + "int  x ;\n"),
     ("shell", "deploy/a.sh", "#!/usr/bin/env bash\n# SPDX-License-Identifier: Apache-2.0\ncd $1\n"),
 ]
@@ -55,6 +57,7 @@ CLEAN = {
     "client/x.cmake": "# SPDX-License-Identifier: Apache-2.0\nadd_library(c import.cc)\n",
     "deploy/a.sh": "#!/usr/bin/env bash\n# SPDX-License-Identifier: Apache-2.0\ncd /work \"$1\" || exit 1  # the share, shared\n",
     "data/weights.bin": "\0/" + "work/main",
+    "README.md": "see `engine/a.h`, `engine/`, `README.md` and `deploy/*.sh`, not engine/gone.h\n",
     ".clang-format": "BasedOnStyle: Google\n",
 }
 
