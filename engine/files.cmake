@@ -1,5 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-add_library(lstmd_model_files STATIC errors.cc clock.cc json.cc spec.cc spec_json.cc weights.cc)
+add_library(
+  lstmd_model_files STATIC
+  errors.cc
+  clock.cc
+  json.cc
+  spec.cc
+  spec_json.cc
+  weights.cc
+  repository.cc
+  checkpoint/mapped_file.cc
+  checkpoint/safetensors.cc
+  checkpoint/safetensors_writer.cc
+  checkpoint/layouts.cc
+  checkpoint/layout_names.cc
+  checkpoint/layout_keras.cc
+  checkpoint/layout_flat.cc
+  checkpoint/layout_build.cc
+  checkpoint/layout_extras.cc)
 target_link_libraries(lstmd_model_files PUBLIC lstmd_options absl::status absl::statusor absl::time absl::span
                       absl::strings
-                      PRIVATE nlohmann_json::nlohmann_json OpenSSL::Crypto)
+                      PRIVATE lstmd_names nlohmann_json::nlohmann_json OpenSSL::Crypto)
+
+include(checkpoint/onnx.cmake OPTIONAL RESULT_VARIABLE onnx_cmake)
+if(onnx_cmake)
+  target_compile_definitions(lstmd_model_files PRIVATE LSTMD_HAVE_ONNX)
+endif()

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "engine/spec.h"
 
 namespace lstmd {
@@ -20,6 +21,7 @@ struct SpecDraft {
   bool bias_given = false;
   bool peepholes_given = false;
   bool learned_initial_state_given = false;
+  bool activations_given = false;
   bool reverse_activations_given = false;
 
   SpecDraft() {
@@ -34,6 +36,9 @@ struct SpecDraft {
 
 // Reads the JSON form of lstmd.v1.ModelSpec over what `draft` has. Errors as ParseSpecJson; not validated as a whole.
 absl::Status ReadSpecJson(std::string_view json, SpecDraft* draft);
+
+// The draft as a spec, validated as ParseSpecJson does.
+absl::StatusOr<ModelSpec> Finish(const SpecDraft& draft);
 
 }  // namespace lstmd
 

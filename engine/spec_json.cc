@@ -212,6 +212,7 @@ void ReadSpec(Message& message, SpecDraft* draft) {
   draft->projection_given |= message.Read("projection_size", &spec.projection_size);
   draft->bias_given |= message.Read("bias", &spec.bias);
   const bool activations_given = ReadActivations(message, "activations", &spec.activations[0]);
+  draft->activations_given |= activations_given;
   draft->reverse_activations_given |= ReadActivations(message, "reverse_activations", &spec.activations[1]);
   if (activations_given && !draft->reverse_activations_given) spec.activations[1] = spec.activations[0];
   draft->peepholes_given |= message.Read("peepholes", &spec.peepholes);
@@ -280,7 +281,12 @@ absl::Status ReadSpecJson(std::string_view json, SpecDraft* draft) {
 absl::StatusOr<ModelSpec> ParseSpecJson(std::string_view json) {
   SpecDraft draft;
   absl::Status status = ReadSpecJson(json, &draft);
-  if (status.ok()) status = Validate(draft.spec);
+  if (!status.ok()) return status;
+  return Finish(draft);
+}
+
+absl::StatusOr<ModelSpec> Finish(const SpecDraft& draft) {
+  absl::Status status = Validate(draft.spec);
   if (status.ok() && draft.reverse_activations_given && draft.spec.direction != Direction::kBidirectional) {
     status = InvalidArgument("MODEL_SPEC", "reverse_activations: only with DIRECTION_BIDIRECTIONAL")
                  .Field("reverse_activations");
