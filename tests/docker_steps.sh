@@ -21,7 +21,7 @@ done
 [ "$(id -u)" = 0 ] || { echo "docker_steps.sh: chroot needs root" >&2; exit 2; }
 
 work=$(mktemp -d)
-declare -A stages
+declare -A stages=()
 root='' workdir=/ user=root entrypoint=() health=() server=''
 
 leave() {
@@ -43,7 +43,7 @@ inside() {  # in the current stage, as `user`, with nothing of our environment b
   local settings=()
   mapfile -t settings < <(env | grep -E '^([A-Za-z_]*_(proxy|PROXY)|SSL_[A-Z_]*)=' || true)
   ${prefix:-} env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "${settings[@]}" \
-    chroot --userspec="$user" "$root" /bin/sh -c "cd '$workdir' && exec \"\$@\"" sh "$@"
+    chroot --userspec="$user" "$root" /bin/sh -c "cd '$workdir' && exec \"\$@\"" sh "$@" </dev/null
 }
 
 new_stage() {
