@@ -2,5 +2,23 @@
 add_library(lstmd_names STATIC names.cc)
 target_link_libraries(lstmd_names PUBLIC lstmd_options absl::strings absl::statusor absl::time absl::span)
 
-add_library(lstmd_engine INTERFACE)
-target_link_libraries(lstmd_engine INTERFACE lstmd_names lstmd_model_files lstmd_cpu)
+add_library(lstmd_engine STATIC
+  batcher.cc
+  engine.cc
+  engine_models.cc
+  engine_sessions.cc
+  model.cc
+  model_registry.cc
+  page_token.cc
+  replay_ring.cc
+  scheduler.cc
+  scheduler_sessions.cc
+  scheduler_worker.cc
+  session.cc
+  session_store.cc)
+target_link_libraries(lstmd_engine
+  PUBLIC lstmd_names lstmd_model_files lstmd_cpu absl::btree absl::flat_hash_map absl::function_ref
+  PRIVATE absl::inlined_vector absl::hash absl::str_format Threads::Threads)
+if(NOT EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/repository.cc)
+  target_sources(lstmd_engine PRIVATE repository_pending.cc)
+endif()

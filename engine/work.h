@@ -17,6 +17,7 @@ namespace lstmd {
 
 class Model;    // engine/model.h
 class Session;  // engine/session.h
+struct Turn;    // engine/scheduler.h
 struct Work;
 
 // Where the time of a piece of work went; see lstmd.v1.Timing.
@@ -32,8 +33,8 @@ struct Timing {
 class WorkSink {
  public:
   virtual ~WorkSink() = default;
-  // `work` has ended; the engine does not touch it, its buffers or its sink again, but for one OnBatchEnd of this batch.
-  // OK: output, final state and the result fields stand. Else: nothing has changed in the session.
+  // `work` has ended; the engine does not touch it, its buffers or its sink again, but for one OnBatchEnd of this
+  // batch. OK: output, final state and the result fields stand. Else: nothing has changed in the session.
   virtual void OnDone(Work* work, const absl::Status& status) = 0;
   // All work of this sink in one device call has been reported: the moment to send coalesced replies.
   virtual void OnBatchEnd() = 0;
@@ -49,30 +50,34 @@ struct Work {
   uint64_t epoch = 0;  // 0 = any
   bool end_session = false;
 
-  uint32_t steps = 0;                         // T; 0 is allowed for stateless sequences
-  const float* input = nullptr;               // [T, I]
-  const uint8_t* mask = nullptr;              // [T] or nullptr
-  float* output = nullptr;                    // kAll: [T, O], else [O]
+  uint32_t steps = 0;             // T; 0 is allowed for stateless sequences
+  const float* input = nullptr;   // [T, I]
+  const uint8_t* mask = nullptr;  // [T] or nullptr
+  float* output = nullptr;        // kAll: [T, O], else [O]
   OutputMode output_mode = OutputMode::kAll;
-  const float* initial_h = nullptr;           // [L*D, P or H]; stateless only; nullptr: the model's initial state
-  const float* initial_c = nullptr;           // [L*D, H]; set if and only if initial_h is
-  float* final_h = nullptr;                   // [L*D, P or H] and [L*D, H]: where to write the final state, or nullptr
+  const float* initial_h = nullptr;  // [L*D, P or H]; stateless only; nullptr: the model's initial state
+  const float* initial_c = nullptr;  // [L*D, H]; set if and only if initial_h is
+  float* final_h = nullptr;          // [L*D, P or H] and [L*D, H]: where to write the final state, or nullptr
   float* final_c = nullptr;
 
   absl::Time deadline = absl::InfiniteFuture();
-  std::atomic<bool> cancelled{false};         // the caller may set it at any time; checked before each device call
+  std::atomic<bool> cancelled{false};  // the caller may set it at any time; checked before each device call
   WorkSink* sink = nullptr;
 
   // Results, valid in OnDone with an OK status.
-  uint64_t result_seq = 0;    // last_seq of the session after it
+  uint64_t result_seq = 0;  // last_seq of the session after it
   uint64_t result_epoch = 0;
   bool replayed = false;
   Timing timing;
 
   // The scheduler's own, between Submit and OnDone.
   Row row;
+  uint64_t units = 0;     // row.units, worked out once
+  bool own_slot = false;  // row.slot is this work's, not the session's
   absl::Time accepted;
   absl::Time started;
+  Work* next = nullptr;  // in a WorkList (engine/batcher.h)
+  Turn* turn = nullptr;  // set: not work, but the place of a caller that waits for the session
 };
 
 }  // namespace lstmd

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef LSTMD_ENGINE_ENGINE_IMPL_H_
+#define LSTMD_ENGINE_ENGINE_IMPL_H_
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "engine/engine.h"
+#include "engine/model_registry.h"
+#include "engine/mutex.h"
+#include "engine/scheduler.h"
+#include "engine/session_store.h"
+
+namespace lstmd {
+
+// Puts registry, session store and schedulers together: engine.cc, engine_models.cc, engine_sessions.cc.
+class EngineImpl final : public Engine {
+ public:
+  EngineImpl(EngineOptions options, std::vector<std::unique_ptr<Backend>> backends);
+  ~EngineImpl() override;
+
+  absl::StatusOr<ModelInfo> LoadModel(std::string_view name, int64_t version, std::string_view device) override;
+  absl::StatusOr<int> LoadRepository() override;
+  absl::StatusOr<ModelInfo> AddModel(std::string_view name, int64_t version, const ModelSpec& spec,
+                                     const Weights& weights, std::string_view device) override;
+  absl::Status UnloadModel(std::string_view name, int64_t version, bool force) override;
+  absl::StatusOr<ModelInfo> GetModel(std::string_view name, int64_t version) const override;
+  absl::StatusOr<Page<ModelInfo>> ListModels(int page_size, std::string_view page_token) const override;
+  absl::StatusOr<std::shared_ptr<Model>> FindModel(std::string_view name, int64_t version) const override;
+
+  absl::StatusOr<SessionInfo> CreateSession(const CreateSessionParams& params) override;
+  absl::StatusOr<SessionInfo> GetSession(std::string_view model, std::string_view id, bool include_state) override;
+  absl::StatusOr<Page<SessionInfo>> ListSessions(std::string_view model, int page_size,
+                                                 std::string_view page_token) const override;
+  absl::StatusOr<SessionInfo> UpdateSession(std::string_view model, std::string_view id,
+                                            const UpdateSessionParams& params) override;
+  absl::Status DeleteSession(std::string_view model, std::string_view id) override;
+  absl::StatusOr<SessionInfo> ResetSession(std::string_view model, std::string_view id,
+                                           const std::optional<StateValues>& initial_state) override;
+  absl::StatusOr<std::shared_ptr<Session>> FindSession(std::string_view model, std::string_view id,
+                                                       bool create_if_missing) override;
+  SessionInfo Describe(const Session& session) const override;
+  void ExpireSessions() override;
+
+  void Submit(Work* work) override;
+  void SubmitAll(absl::Span<Work* const> work) override;
+
+  bool Drain(absl::Time deadline) override;
+  EngineStats Stats() const override;
+  std::vector<const Backend*> Backends() const override;
+
+ private:
+  // The device for a model. INVALID_ARGUMENT / DEVICE, UNIMPLEMENTED / UNSUPPORTED_BY_DEVICE.
+  absl::StatusOr<Scheduler*> ChooseDevice(const ModelSpec& spec, std::string_view device) const;
+  // INVALID_ARGUMENT / DEVICE when `device` is neither empty nor one of ours.
+  absl::Status CheckDevice(std::string_view device) const;
+  absl::StatusOr<std::shared_ptr<Model>> MakeModel(std::string_view name, int64_t version, const ModelSpec& spec,
+                                                   const Weights& weights, std::string_view device) const;
+  // The end of a load that holds its place.
+  absl::StatusOr<ModelInfo> FinishLoad(std::string_view name, int64_t version,
+                                       absl::StatusOr<std::shared_ptr<Model>> model);
+
+  // A new session, or with `exists_ok` the living one of its name.
+  absl::StatusOr<std::shared_ptr<Session>> MakeSession(const CreateSessionParams& params);
+  absl::StatusOr<std::shared_ptr<Session>> NewSession(const CreateSessionParams& params, std::shared_ptr<Model> model,
+                                                      std::string id) const;
+  // The living session, or SESSION_NOT_FOUND.
+  absl::StatusOr<std::shared_ptr<Session>> Living(std::string_view model, std::string_view id) const;
+  void EndSessionsOf(const Model& model);
+  void KeepHouse();
+
+  const EngineOptions options_;
+  ModelRegistry registry_;
+  SessionStore store_;
+  std::atomic<bool> draining_{false};
+  // One per device, in order of preference. They stop first: what they end refers to the rest.
+  std::vector<std::unique_ptr<Scheduler>> schedulers_;
+
+  Mutex housekeeping_mutex_;
+  CondVar stop_housekeeping_;
+  bool stopping_ ABSL_GUARDED_BY(housekeeping_mutex_) = false;
+  std::thread housekeeper_;
+};
+
+}  // namespace lstmd
+
+#endif  // LSTMD_ENGINE_ENGINE_IMPL_H_

@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Sessions of the engine: create, look up, list, end.
+#include <random>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "engine/engine_impl.h"
+#include "engine/errors.h"
+#include "engine/names.h"
+#include "engine/page_token.h"
+
+namespace lstmd {
+namespace {
+
+constexpr size_t kMaxLabels = 64;
+constexpr size_t kMaxLabelKey = 63;
+constexpr size_t kMaxLabelValue = 255;
+
+absl::string_view View(std::string_view text) { return {text.data(), text.size()}; }
+
+std::string RandomId() {
+  thread_local std::random_device device;
+  return absl::StrFormat("s-%08x%08x%08x", device(), device(), device());
+}
+
+absl::Status CheckLabels(const Labels& labels) {
+  if (labels.size() > kMaxLabels) {
+    return InvalidArgument("LABELS", absl::StrCat("labels: got ", labels.size(), ", want at most ", kMaxLabels))
+        .Field("session.labels");
+  }
+  for (const auto& [key, value] : labels) {
+    if (key.empty() || key.size() > kMaxLabelKey || value.size() > kMaxLabelValue) {
+      return InvalidArgument("LABELS",
+                             absl::StrCat("labels: got a key of ", key.size(), " bytes with a value of ", value.size(),
+                                          ", want 1 to ", kMaxLabelKey, " and at most ", kMaxLabelValue))
+          .Field("session.labels");
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckLife(const std::optional<absl::Duration>& idle_ttl, absl::Time expire_time, absl::Time now) {
+  if (idle_ttl && *idle_ttl < absl::ZeroDuration()) {
+    return InvalidArgument("IDLE_TTL",
+                           absl::StrCat("idle_ttl: got ", absl::FormatDuration(*idle_ttl), ", want 0 (never) or more"))
+        .Field("session.idle_ttl");
+  }
+  if (expire_time <= now) {
+    return InvalidArgument(
+               "EXPIRE_TIME",
+               absl::StrCat("expire_time: ", absl::FormatTime(expire_time, absl::UTCTimeZone()), " has passed"))
+        .Field("session.expire_time");
+  }
+  return absl::OkStatus();
+}
+
+// `field`: path of the state in the request.
+absl::Status CheckState(const ModelSpec& spec, const StateValues& state, std::string_view field) {
+  const auto check = [&](const char* name, size_t got, size_t want) -> absl::Status {
+    if (got == want) return absl::OkStatus();
+    return InvalidArgument("TENSOR_SHAPE", absl::StrCat(View(field), ".", name, ": got ", got, " values, want ", want))
+        .Field(absl::StrCat(View(field), ".", name));
+  };
+  absl::Status status = check("h", state.h.size(), spec.h_size());
+  if (status.ok()) status = check("c", state.c.size(), spec.c_size());
+  return status;
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<Session>> EngineImpl::Living(std::string_view model, std::string_view id) const {
+  std::shared_ptr<Session> session = store_.Find(model, id);
+  if (session == nullptr) return store_.NotFound(model, id, options_.clock->Now());
+  return session;
+}
+
+absl::StatusOr<std::shared_ptr<Session>> EngineImpl::NewSession(const CreateSessionParams& params,
+                                                                std::shared_ptr<Model> model, std::string id) const {
+  const absl::StatusOr<Slot> slot = model->pool().Allocate();
+  if (!slot.ok()) return slot.status();
+  Scheduler& scheduler = model->scheduler();
+  auto session = std::make_shared<Session>(std::move(model), std::move(id), *slot, options_.clock->Now());
+  if (params.initial_state) {
+    const StateValues& state = *params.initial_state;
+    if (absl::Status status = session->model()->pool().Write(*slot, state.h, state.c); !status.ok()) return status;
+  }
+  UpdateSessionParams settings;
+  settings.idle_ttl = params.idle_ttl.value_or(options_.sessions.idle_ttl);
+  settings.expire_time = params.expire_time;
+  settings.labels = params.labels;
+  scheduler.Configure(*session, settings);
+  return session;
+}
+
+absl::StatusOr<std::shared_ptr<Session>> EngineImpl::MakeSession(const CreateSessionParams& params) {
+  if (!params.id.empty() && !IsValidSessionId(params.id)) {
+    return InvalidArgument("SESSION_ID", absl::StrCat("session_id: got '", params.id,
+                                                      "', want 1 to 128 of A-Z a-z 0-9 . "
+                                                      "_ ~ -, the first a letter or digit"))
+        .Field("session_id");
+  }
+  absl::StatusOr<std::shared_ptr<Model>> model = FindModel(params.model, params.model_version);
+  if (!model.ok()) return model.status();
+  if (!(*model)->spec().steppable()) {
+    return FailedPrecondition("NOT_STEPPABLE", absl::StrCat("'", ModelResource(params.model), "' reads ",
+                                                            View(Name((*model)->spec().direction)),
+                                                            " and needs the whole sequence: use RunSequences"))
+        .Resource(ModelResource(params.model));
+  }
+  if (absl::Status status = CheckLabels(params.labels); !status.ok()) return status;
+  const absl::Time now = options_.clock->Now();
+  if (absl::Status status = CheckLife(params.idle_ttl, params.expire_time, now); !status.ok()) return status;
+  if (params.initial_state) {
+    absl::Status status = CheckState((*model)->spec(), *params.initial_state, "initial_state");
+    if (!status.ok()) return status;
+  }
+  if (draining_) return Unavailable("DRAINING", "the server is stopping and takes no new sessions");
+
+  const auto living = [&](std::shared_ptr<Session> session) -> absl::StatusOr<std::shared_ptr<Session>> {
+    if (params.exists_ok) return session;
+    const std::string name = SessionResource(params.model, params.id);
+    return AlreadyExists("SESSION_EXISTS", absl::StrCat("there is a session '", name, "'")).Resource(name);
+  };
+  if (!params.id.empty()) {
+    if (std::shared_ptr<Session> session = store_.Find(params.model, params.id)) return living(std::move(session));
+  }
+  if (absl::Status status = store_.Reserve(); !status.ok()) return status;
+  if (!(*model)->AddSession()) {
+    store_.Unreserve();
+    return NotFound("MODEL_NOT_FOUND", absl::StrCat("'", ModelResource(params.model), "' is being unloaded"))
+        .Resource(ModelResource(params.model));
+  }
+  const std::string id = params.id.empty() ? RandomId() : params.id;
+  absl::StatusOr<std::shared_ptr<Session>> session = NewSession(params, *model, id);
+  if (session.ok()) {
+    std::shared_ptr<Session> inserted = store_.Insert(*session);
+    if (inserted == *session) {
+      // An unload by force that did not see it in the store leaves it to us.
+      if ((*model)->closed()) EndSessionsOf(**model);
+      return session;
+    }
+    session = living(std::move(inserted));
+  }
+  store_.Unreserve();
+  (*model)->RemoveSession();
+  return session;
+}
+
+absl::StatusOr<SessionInfo> EngineImpl::CreateSession(const CreateSessionParams& params) {
+  const absl::StatusOr<std::shared_ptr<Session>> session = MakeSession(params);
+  if (!session.ok()) return session.status();
+  return Describe(**session);
+}
+
+absl::StatusOr<std::shared_ptr<Session>> EngineImpl::FindSession(std::string_view model, std::string_view id,
+                                                                 bool create_if_missing) {
+  if (std::shared_ptr<Session> session = store_.Find(model, id)) return session;
+  if (!create_if_missing) return store_.NotFound(model, id, options_.clock->Now());
+  if (id.empty()) {
+    return InvalidArgument("SESSION_ID", "session: got an empty name, want models/{model}/sessions/{session}")
+        .Field("session");
+  }
+  CreateSessionParams params;
+  params.model = model;
+  params.id = id;
+  params.exists_ok = true;
+  return MakeSession(params);
+}
+
+absl::StatusOr<SessionInfo> EngineImpl::GetSession(std::string_view model, std::string_view id, bool include_state) {
+  const absl::StatusOr<std::shared_ptr<Session>> session = Living(model, id);
+  if (!session.ok()) return session.status();
+  if (!include_state) return Describe(**session);
+  SessionInfo info;
+  StateValues state;
+  if (absl::Status status = (*session)->model()->scheduler().Read(**session, &state, &info); !status.ok())
+    return status;
+  info.state = std::move(state);
+  return info;
+}
+
+absl::StatusOr<Page<SessionInfo>> EngineImpl::ListSessions(std::string_view model, int page_size,
+                                                           std::string_view page_token) const {
+  const absl::StatusOr<int> limit = PageSize(page_size);
+  if (!limit.ok()) return limit.status();
+  const std::string list = absl::StrCat("sessions of ", View(model));
+  std::string key;
+  SessionStore::Key after;
+  if (!page_token.empty()) {
+    absl::StatusOr<std::string> decoded = DecodePageToken(list, page_token);
+    if (!decoded.ok()) return decoded.status();
+    key = *std::move(decoded);
+    const std::string_view text = key;
+    const size_t slash = text.find('/');
+    after = {text.substr(0, slash), slash == text.npos ? std::string_view() : text.substr(slash + 1)};
+  }
+  // One more tells whether there is another page.
+  std::vector<std::shared_ptr<Session>> found = store_.List(model, after, static_cast<size_t>(*limit) + 1);
+  Page<SessionInfo> page;
+  const bool more = found.size() > static_cast<size_t>(*limit);
+  if (more) {
+    found.pop_back();
+    page.next_token = EncodePageToken(list, absl::StrCat(found.back()->model()->name(), "/", found.back()->id()));
+  }
+  for (const std::shared_ptr<Session>& session : found) page.items.push_back(Describe(*session));
+  return page;
+}
+
+absl::StatusOr<SessionInfo> EngineImpl::UpdateSession(std::string_view model, std::string_view id,
+                                                      const UpdateSessionParams& params) {
+  const absl::StatusOr<std::shared_ptr<Session>> session = Living(model, id);
+  if (!session.ok()) return session.status();
+  if (params.labels) {
+    if (absl::Status status = CheckLabels(*params.labels); !status.ok()) return status;
+  }
+  absl::Status life =
+      CheckLife(params.idle_ttl, params.expire_time.value_or(absl::InfiniteFuture()), options_.clock->Now());
+  if (!life.ok()) return life;
+  Scheduler& scheduler = (*session)->model()->scheduler();
+  if (params.state) {
+    absl::Status status = CheckState((*session)->model()->spec(), *params.state, "session.state");
+    if (status.ok()) status = scheduler.Write(**session, *params.state);
+    if (!status.ok()) return status;
+  }
+  scheduler.Configure(**session, params);
+  return Describe(**session);
+}
+
+absl::Status EngineImpl::DeleteSession(std::string_view model, std::string_view id) {
+  const absl::StatusOr<std::shared_ptr<Session>> session = Living(model, id);
+  if (!session.ok()) return session.status();
+  Scheduler& scheduler = (*session)->model()->scheduler();
+  if (absl::Status status = scheduler.Close(**session, SessionEnd::kDeleted); !status.ok()) return status;
+  store_.Erase(**session, SessionEnd::kDeleted, options_.clock->Now());
+  scheduler.WaitForTurn(**session);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<SessionInfo> EngineImpl::ResetSession(std::string_view model, std::string_view id,
+                                                     const std::optional<StateValues>& initial_state) {
+  const absl::StatusOr<std::shared_ptr<Session>> session = Living(model, id);
+  if (!session.ok()) return session.status();
+  if (initial_state) {
+    absl::Status status = CheckState((*session)->model()->spec(), *initial_state, "initial_state");
+    if (!status.ok()) return status;
+  }
+  Scheduler& scheduler = (*session)->model()->scheduler();
+  absl::Status status = scheduler.Reset(**session, initial_state ? &*initial_state : nullptr);
+  if (!status.ok()) return status;
+  return Describe(**session);
+}
+
+SessionInfo EngineImpl::Describe(const Session& session) const {
+  return session.model()->scheduler().Describe(session);
+}
+
+void EngineImpl::ExpireSessions() {
+  const absl::Time now = options_.clock->Now();
+  for (const auto& session : store_.Collect([now](const Session& one) { return one.MaybeDue(now); })) {
+    if (session->model()->scheduler().CloseIfDue(*session)) store_.Erase(*session, SessionEnd::kExpired, now);
+  }
+}
+
+void EngineImpl::EndSessionsOf(const Model& model) {
+  const absl::Time now = options_.clock->Now();
+  for (const auto& session : store_.Collect([&model](const Session& one) { return one.model().get() == &model; })) {
+    // One that ends otherwise at this moment is erased by who ended it.
+    if (model.scheduler().Close(*session, SessionEnd::kUnloaded).ok()) {
+      store_.Erase(*session, SessionEnd::kUnloaded, now);
+    }
+  }
+}
+
+}  // namespace lstmd

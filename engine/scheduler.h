@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Scheduler: takes work for the models of one device, orders it, runs it batch by batch on one thread, and tells the
+// sinks how it ended.
+//
+// A piece of work goes: Submit -> its session's Lane (FIFO) -> head of it: Resolve (epoch, sequence number) -> ready in
+// its ModelQueue -> ChooseBatch -> Prepare (slot) -> Backend::Run -> Settle (final state, replay ring, slot) -> Commit
+// (session's numbers, next of the lane) -> Report (sinks). Sequence numbers are judged at the head of the lane, when
+// all work before has ended: so steps may be in flight behind each other, a repeat of one in flight is answered when
+// that one is done, and what follows a failed step is a gap.
+//
+// LOCK ORDER of the engine. Locks are held briefly and never across a device call or a sink. Allowed nesting, outer
+// first; all other locks are leaves and held alone:
+//   SessionStore shard -> SessionStore tombstones
+// Scheduler::mutex_, Model::mutex_, ModelRegistry::mutex_ and a StatePool's own lock are leaves.
+#ifndef LSTMD_ENGINE_SCHEDULER_H_
+#define LSTMD_ENGINE_SCHEDULER_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "engine/backend.h"
+#include "engine/batcher.h"
+#include "engine/clock.h"
+#include "engine/engine.h"
+#include "engine/mutex.h"
+#include "engine/session.h"
+#include "engine/work.h"
+
+namespace lstmd {
+
+// A caller's place in a session's lane: when it is granted, nothing of the session runs until it is given back. Guarded
+// by the scheduler's lock.
+struct Turn {
+  Work place;  // stands in the lane
+  CondVar ready;
+  bool granted = false;
+  bool stopped = false;
+};
+
+// Thread-safe. Sessions and models given to it must be of its device.
+class Scheduler {
+ public:
+  // `session_ended`: called without locks when a step with end_session has ended its session, before the sink hears.
+  Scheduler(std::shared_ptr<Backend> backend, const SchedulerOptions& options, uint32_t replay_ring, Clock* clock,
+            std::function<void(const Session&)> session_ended);
+  // Ends all work with UNAVAILABLE / DRAINING.
+  ~Scheduler();
+
+  const std::shared_ptr<Backend>& backend() const { return backend_; }
+
+  // See Engine::SubmitAll.
+  void Submit(absl::Span<Work* const> work) ABSL_LOCKS_EXCLUDED(mutex_);
+  // New work is refused with UNAVAILABLE / DRAINING from now on.
+  void Drain() ABSL_LOCKS_EXCLUDED(mutex_);
+  // Waits until all work has ended and its sinks have heard. False: `deadline` came first.
+  bool WaitIdle(absl::Time deadline) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Same, for the work of one model; that waiting in its sessions included. No deadline.
+  void WaitIdle(Model& model) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Adds batches, batched_rows and queued.
+  void AddStats(EngineStats* stats) const ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // --- Sessions. Those marked "in turn" wait until the work accepted before has ended; once the session has ended they
+  // return SESSION_NOT_FOUND. ---
+  SessionInfo Describe(const Session& session) const ABSL_LOCKS_EXCLUDED(mutex_);
+  // In turn. `*info` is as of the state.
+  absl::Status Read(Session& session, StateValues* state, SessionInfo* info);
+  // In turn: to `state`, or to the initial state; sequence number 0, next epoch.
+  absl::Status Reset(Session& session, const StateValues* state);
+  // In turn: next epoch; numbers and replies stay. REQUIRES: sizes are right.
+  absl::Status Write(Session& session, const StateValues& state);
+  // Those that are set but `state`; at once.
+  void Configure(Session& session, const UpdateSessionParams& params) ABSL_LOCKS_EXCLUDED(mutex_);
+  // No new work from now on; what was accepted is answered. SESSION_NOT_FOUND when it has ended before.
+  absl::Status Close(Session& session, SessionEnd end) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Waits for the work accepted before.
+  void WaitForTurn(Session& session);
+  // Closes it as expired if it is past its expire_time, or idle past its idle_ttl with no work in flight.
+  bool CloseIfDue(Session& session) ABSL_LOCKS_EXCLUDED(mutex_);
+
+ private:
+  struct Ending {
+    Work* work;
+    absl::Status status;
+  };
+  using Endings = std::vector<Ending>;
+
+  // Waits that a Clock governs look at it at least this often, so that a test may turn its hands.
+  static constexpr absl::Duration kClockPoll = absl::Milliseconds(5);
+  static absl::Status Draining();
+  static const std::shared_ptr<Model>& ModelOf(const Work& work);
+
+  SessionState& StateOf(Session& session) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return session.state_; }
+  const SessionState& StateOf(const Session& session) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return session.state_;
+  }
+  ModelQueue& QueueOf(Model& model) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return model.queue_; }
+
+  // Submit
+  void Accept(Work* work, absl::Time now, Endings* endings) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status Admit(const Work& work) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status QueueFull(uint32_t queued, uint32_t limit, const std::string& subject) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Lets `work`, head of its lane, run or end, and those behind it as long as they end at once.
+  void Advance(Session& session, Work* work, Endings* endings) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whether work at the head of its lane is to run; if not, *status is how it ends.
+  bool Resolve(const Session& session, Work* work, absl::Status* status) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status Replay(const Session& session, Work* work) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void MakeReady(Work* work) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void End(Work* work, absl::Status status, Endings* endings) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // End, and on with the session.
+  void EndAtHead(Work* work, absl::Status status, Endings* endings) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  // A step with end_session is done.
+  void EndByStep(Session& session) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whether the caller is to signal work_ready_ when it has let go of the lock.
+  bool WakeWorker() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  // Worker
+  void Loop();
+  // Waits for work. False: stopped.
+  bool NextBatch() ABSL_LOCKS_EXCLUDED(mutex_);
+  void RunBatch() ABSL_LOCKS_EXCLUDED(mutex_);
+  // These move rows of batch_ that fail to failed_.
+  void PrepareBatch(absl::Time now);
+  void SettleBatch(const absl::Status& status, absl::Duration elapsed);
+  // Gives the row its slot.
+  absl::Status Prepare(Work* work);
+  // The row is done: final state, reply, slot.
+  absl::Status Settle(Work* work);
+  void KeepReply(Work* work);
+  static void ReleaseRow(Work* work);
+  void Commit(Work* work, absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void EndEverything() ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Tells the sinks, without locks.
+  void Report(const Endings& endings) const ABSL_LOCKS_EXCLUDED(mutex_);
+  void ReportDone() ABSL_LOCKS_EXCLUDED(mutex_);
+  bool Idle() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return queued_ == 0 && reporting_ == 0; }
+
+  // Runs `action` while it has the session; without the lock. SESSION_NOT_FOUND when the session has ended before.
+  absl::Status InTurn(Session& session, absl::FunctionRef<absl::Status()> action) ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status Gone(const Session& session) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Waits for the turn, to be given back. False: the scheduler stops, there is nothing to give back.
+  bool TakeTurn(Session& session, Turn* turn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void GiveBackTurn(Session& session) ABSL_LOCKS_EXCLUDED(mutex_);
+  SessionInfo DescribeLocked(const Session& session) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void UpdateDue(Session& session) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  const std::shared_ptr<Backend> backend_;
+  const SchedulerOptions options_;
+  const uint32_t replay_ring_;
+  Clock* const clock_;
+  const std::function<void(const Session&)> session_ended_;
+
+  mutable Mutex mutex_;
+  CondVar work_ready_;
+  CondVar idle_;
+  std::vector<ModelQueue*> active_ ABSL_GUARDED_BY(mutex_);  // those with ready work
+  uint64_t virtual_time_ ABSL_GUARDED_BY(mutex_) = 0;        // `served` of the model that ran last
+  uint64_t queued_ ABSL_GUARDED_BY(mutex_) = 0;              // accepted and not ended
+  uint32_t reporting_ ABSL_GUARDED_BY(mutex_) = 0;           // threads that tell sinks of accepted work
+  uint32_t idle_waiters_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool worker_waits_ ABSL_GUARDED_BY(mutex_) = false;
+  bool draining_ ABSL_GUARDED_BY(mutex_) = false;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  uint64_t batches_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint64_t batched_rows_ ABSL_GUARDED_BY(mutex_) = 0;
+  absl::Duration batch_time_ ABSL_GUARDED_BY(mutex_);  // moving mean
+
+  // Of the worker alone; kept for their memory.
+  Batch batch_;
+  std::vector<Row*> rows_;
+  Endings failed_;  // before or after the device call
+  Endings endings_;
+
+  std::thread worker_;  // last: it uses all the others
+};
+
+}  // namespace lstmd
+
+#endif  // LSTMD_ENGINE_SCHEDULER_H_

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What is done to sessions besides stepping them.
+#include <utility>
+
+#include "engine/errors.h"
+#include "engine/scheduler.h"
+
+namespace lstmd {
+
+bool Scheduler::TakeTurn(Session& session, Turn* turn) {
+  if (stopping_) return false;
+  turn->place.turn = turn;
+  turn->granted = StateOf(session).lane.Enter(&turn->place);
+  while (!turn->granted && !turn->stopped) turn->ready.Wait(&mutex_);
+  return turn->granted;
+}
+
+void Scheduler::GiveBackTurn(Session& session) {
+  Endings endings;
+  bool wake = false;
+  {
+    MutexLock lock(&mutex_);
+    Advance(session, StateOf(session).lane.Leave(), &endings);
+    ++reporting_;
+    wake = WakeWorker();
+  }
+  if (wake) work_ready_.Signal();
+  Report(endings);
+  ReportDone();
+}
+
+absl::Status Scheduler::InTurn(Session& session, absl::FunctionRef<absl::Status()> action) {
+  // The lane refers to the turn, which stays in this frame until it is out of it.
+  Turn turn;
+  absl::Status status;
+  {
+    MutexLock lock(&mutex_);
+    if (session.end() != SessionEnd::kNone) return Gone(session);
+    if (!TakeTurn(session, &turn)) return Draining();
+    if (StateOf(session).refuse_queued) status = Gone(session);
+  }
+  if (status.ok()) status = action();
+  GiveBackTurn(session);
+  return status;
+}
+
+void Scheduler::WaitForTurn(Session& session) {
+  Turn turn;
+  {
+    MutexLock lock(&mutex_);
+    if (!TakeTurn(session, &turn)) return;
+  }
+  GiveBackTurn(session);
+}
+
+SessionInfo Scheduler::Describe(const Session& session) const {
+  MutexLock lock(&mutex_);
+  return DescribeLocked(session);
+}
+
+SessionInfo Scheduler::DescribeLocked(const Session& session) const {
+  const SessionState& state = StateOf(session);
+  SessionInfo info;
+  info.model = session.model()->name();
+  info.id = session.id();
+  info.uid = session.uid();
+  info.model_version = session.model()->version();
+  info.epoch = state.epoch;
+  info.last_seq = state.last_seq;
+  info.steps = state.steps;
+  info.create_time = session.create_time();
+  info.last_step_time = state.last_step_time;
+  info.idle_ttl = state.idle_ttl;
+  info.expire_time = state.expire_time;
+  if (state.labels != nullptr) info.labels = *state.labels;
+  return info;
+}
+
+absl::Status Scheduler::Read(Session& session, StateValues* state, SessionInfo* info) {
+  const ModelSpec& spec = session.model()->spec();
+  state->h.resize(spec.h_size());
+  state->c.resize(spec.c_size());
+  return InTurn(session, [&] {
+    absl::Status status =
+        session.model()->pool().Read(session.slot_, absl::MakeSpan(state->h), absl::MakeSpan(state->c));
+    *info = Describe(session);
+    return status;
+  });
+}
+
+absl::Status Scheduler::Reset(Session& session, const StateValues* state) {
+  return InTurn(session, [&] {
+    StatePool& pool = session.model()->pool();
+    absl::Status status = state == nullptr ? pool.Reset(session.slot_) : pool.Write(session.slot_, state->h, state->c);
+    if (!status.ok()) return status;
+    if (session.ring_ != nullptr) session.ring_->Clear();
+    MutexLock lock(&mutex_);
+    SessionState& numbers = StateOf(session);
+    ++numbers.epoch;
+    numbers.last_seq = 0;
+    numbers.steps = 0;
+    return status;
+  });
+}
+
+absl::Status Scheduler::Write(Session& session, const StateValues& state) {
+  return InTurn(session, [&] {
+    absl::Status status = session.model()->pool().Write(session.slot_, state.h, state.c);
+    if (!status.ok()) return status;
+    MutexLock lock(&mutex_);
+    SessionState& numbers = StateOf(session);
+    ++numbers.epoch;
+    numbers.steps = 0;
+    return status;
+  });
+}
+
+void Scheduler::Configure(Session& session, const UpdateSessionParams& params) {
+  std::unique_ptr<Labels> labels;
+  if (params.labels && !params.labels->empty()) labels = std::make_unique<Labels>(*params.labels);
+  MutexLock lock(&mutex_);
+  SessionState& state = StateOf(session);
+  if (params.idle_ttl) state.idle_ttl = *params.idle_ttl;
+  if (params.expire_time) state.expire_time = *params.expire_time;
+  if (params.labels) state.labels.swap(labels);
+  UpdateDue(session);
+}
+
+absl::Status Scheduler::Close(Session& session, SessionEnd end) {
+  MutexLock lock(&mutex_);
+  SessionState& state = StateOf(session);
+  if (session.end() != SessionEnd::kNone) return Gone(session);
+  state.end_time = clock_->Now();
+  session.end_.store(end, std::memory_order_release);
+  return absl::OkStatus();
+}
+
+bool Scheduler::CloseIfDue(Session& session) {
+  MutexLock lock(&mutex_);
+  SessionState& state = StateOf(session);
+  const absl::Time now = clock_->Now();
+  if (session.end() != SessionEnd::kNone || session.Due() > now) return false;
+  if (state.expire_time > now && !state.lane.idle()) return false;
+  state.end_time = now;
+  session.end_.store(SessionEnd::kExpired, std::memory_order_release);
+  return true;
+}
+
+void Scheduler::UpdateDue(Session& session) const {
+  session.due_ns_.store(absl::ToUnixNanos(session.Due()), std::memory_order_relaxed);
+}
+
+}  // namespace lstmd

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/session.h"
+
+#include <algorithm>
+#include <random>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "engine/engine.h"
+#include "engine/errors.h"
+#include "engine/names.h"
+
+namespace lstmd {
+namespace {
+
+std::array<uint64_t, 2> RandomUid() {
+  thread_local std::random_device device;
+  const auto draw = [] { return uint64_t{device()} << 32 | device(); };
+  return {draw(), draw()};
+}
+
+}  // namespace
+
+std::string_view Name(SessionEnd end) {
+  switch (end) {
+    case SessionEnd::kNone:
+      return "";
+    case SessionEnd::kDeleted:
+      return "DELETED";
+    case SessionEnd::kExpired:
+      return "EXPIRED";
+    case SessionEnd::kUnloaded:
+      return "UNLOADED";
+  }
+  return "";
+}
+
+absl::Status SessionNotFound(std::string_view model, std::string_view id, SessionEnd end, absl::Time end_time) {
+  const std::string name = SessionResource(model, id);
+  if (end == SessionEnd::kNone) {
+    return NotFound("SESSION_NOT_FOUND", absl::StrCat("there is no session '", name, "'")).Resource(name);
+  }
+  const char* const how = end == SessionEnd::kDeleted   ? "was deleted"
+                          : end == SessionEnd::kExpired ? "expired"
+                                                        : "ended when its model was unloaded";
+  const std::string when = absl::FormatTime(absl::RFC3339_full, end_time, absl::UTCTimeZone());
+  return NotFound("SESSION_NOT_FOUND", absl::StrCat("session '", name, "' ", how, " at ", when))
+      .Resource(name)
+      .With("last_event", Name(end))
+      .With("last_event_time", when);
+}
+
+Session::Session(std::shared_ptr<Model> model, std::string id, Slot slot, absl::Time create_time)
+    : model_(std::move(model)), id_(std::move(id)), uid_(RandomUid()), create_time_(create_time), slot_(slot) {}
+
+Session::~Session() { model_->pool().Free(slot_); }
+
+std::string Session::uid() const { return absl::StrFormat("%016x%016x", uid_[0], uid_[1]); }
+
+absl::Time Session::Due() const {
+  absl::Time due = state_.expire_time;
+  if (state_.idle_ttl > absl::ZeroDuration()) {
+    due = std::min(due, std::max(create_time_, state_.last_step_time) + state_.idle_ttl);
+  }
+  return due;
+}
+
+const Model& ModelOf(const Session& session) { return *session.model(); }
+const std::string& IdOf(const Session& session) { return session.id(); }
+
+}  // namespace lstmd

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef LSTMD_ENGINE_SESSION_H_
+#define LSTMD_ENGINE_SESSION_H_
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "engine/backend.h"
+#include "engine/batcher.h"
+#include "engine/model.h"
+#include "engine/replay_ring.h"
+
+namespace lstmd {
+
+using Labels = std::map<std::string, std::string>;
+
+// How a session was lost; the metadata last_event of SESSION_NOT_FOUND.
+enum class SessionEnd : uint8_t { kNone, kDeleted, kExpired, kUnloaded };
+// "DELETED" …, "" for kNone.
+std::string_view Name(SessionEnd end);
+
+// NOT_FOUND / SESSION_NOT_FOUND; with an end other than kNone also how and when it was lost.
+absl::Status SessionNotFound(std::string_view model, std::string_view id, SessionEnd end = SessionEnd::kNone,
+                             absl::Time end_time = absl::InfinitePast());
+
+// What changes in a session while it lives.
+struct SessionState {
+  Lane lane;
+  uint64_t epoch = 1;
+  uint64_t last_seq = 0;
+  uint64_t steps = 0;
+  absl::Time last_step_time = absl::InfinitePast();
+  absl::Duration idle_ttl;  // zero: never
+  absl::Time expire_time = absl::InfiniteFuture();
+  std::unique_ptr<Labels> labels;  // nullptr: none
+  absl::Time end_time;             // once ended
+  bool refuse_queued = false;      // ended by a step: what waits behind it fails too
+};
+
+// One stream of time through one model. Held by the store, by its work, and by whoever looks at it. Three kinds of
+// fields, each with its own guard:
+//   - const ones;
+//   - `state_`: the lock of the model's scheduler (Scheduler::StateOf);
+//   - `slot_` and `ring_`: whoever has the session's lane, that is the work or the Turn that Lane calls current.
+// Kept small: there may be a million.
+class Session {
+ public:
+  // Takes over `slot`, in the initial state.
+  Session(std::shared_ptr<Model> model, std::string id, Slot slot, absl::Time create_time);
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  const std::shared_ptr<Model>& model() const { return model_; }
+  const std::string& id() const { return id_; }
+  std::string uid() const;
+  absl::Time create_time() const { return create_time_; }
+
+  // kNone as long as it takes new work. Written under the scheduler's lock, once.
+  SessionEnd end() const { return end_.load(std::memory_order_acquire); }
+  // Whether it may be time to end it: cheap, to be looked at again under the lock (Scheduler::CloseIfDue).
+  bool MaybeDue(absl::Time now) const { return due_ns_.load(std::memory_order_relaxed) <= absl::ToUnixNanos(now); }
+
+ private:
+  friend class Scheduler;
+
+  // When it ends if nothing happens.
+  absl::Time Due() const;
+
+  const std::shared_ptr<Model> model_;
+  const std::string id_;
+  const std::array<uint64_t, 2> uid_;
+  const absl::Time create_time_;
+  std::atomic<SessionEnd> end_{SessionEnd::kNone};
+  std::atomic<int64_t> due_ns_{INT64_MAX};
+  SessionState state_;
+  Slot slot_;
+  std::unique_ptr<ReplayRing> ring_;  // made with the first sequenced step
+};
+
+}  // namespace lstmd
+
+#endif  // LSTMD_ENGINE_SESSION_H_

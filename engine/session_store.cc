@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/session_store.h"
+
+#include <algorithm>
+
+#include "absl/hash/hash.h"
+#include "absl/strings/str_cat.h"
+#include "engine/errors.h"
+#include "engine/names.h"
+
+namespace lstmd {
+namespace {
+
+SessionStore::Key KeyOf(const Session& session) { return {session.model()->name(), session.id()}; }
+
+}  // namespace
+
+SessionStore::Shard& SessionStore::ShardOf(Key key) const { return shards_[absl::Hash<Key>()(key) % shards_.size()]; }
+
+std::shared_ptr<Session> SessionStore::Find(std::string_view model, std::string_view id) const {
+  const Key key(model, id);
+  Shard& shard = ShardOf(key);
+  MutexLock lock(&shard.mutex);
+  const auto it = shard.by_name.find(key);
+  if (it == shard.by_name.end() || it->second->end() != SessionEnd::kNone) return nullptr;
+  return it->second;
+}
+
+absl::Status SessionStore::NotFound(std::string_view model, std::string_view id, absl::Time now) const {
+  {
+    // Between its end and Erase a session is its own tombstone.
+    const Key key(model, id);
+    Shard& shard = ShardOf(key);
+    MutexLock lock(&shard.mutex);
+    const auto it = shard.by_name.find(key);
+    if (it != shard.by_name.end() && it->second->end() != SessionEnd::kNone) {
+      return SessionNotFound(model, id, it->second->end(), now);
+    }
+  }
+  MutexLock lock(&tombstones_mutex_);
+  const auto it = tombstones_.find(SessionResource(model, id));
+  if (it == tombstones_.end() || it->second.time + options_.tombstone_ttl <= now) return SessionNotFound(model, id);
+  return SessionNotFound(model, id, it->second.end, it->second.time);
+}
+
+absl::Status SessionStore::Reserve() {
+  if (count_.fetch_add(1, std::memory_order_relaxed) < options_.max_sessions) return absl::OkStatus();
+  Unreserve();
+  return ResourceExhausted("SESSION_LIMIT", absl::StrCat("the server holds ", options_.max_sessions,
+                                                         " sessions, as many as it is set to"))
+      .Quota("sessions")
+      .RetryAfter(absl::Seconds(1))
+      .With("limit", absl::StrCat(options_.max_sessions));
+}
+
+void SessionStore::Unreserve() { count_.fetch_sub(1, std::memory_order_relaxed); }
+
+std::shared_ptr<Session> SessionStore::Insert(std::shared_ptr<Session> session) {
+  const Key key = KeyOf(*session);
+  Shard& shard = ShardOf(key);
+  std::shared_ptr<Session> replaced;  // goes after the lock
+  {
+    MutexLock lock(&shard.mutex);
+    const auto it = shard.by_name.find(key);
+    if (it != shard.by_name.end()) {
+      if (it->second->end() == SessionEnd::kNone) return it->second;
+      replaced = std::move(it->second);
+      // The old keys point into the session that goes.
+      shard.in_order.erase(key);
+      shard.by_name.erase(it);
+    }
+    shard.in_order.emplace(key, session.get());
+    shard.by_name.emplace(key, session);
+  }
+  if (replaced != nullptr) {
+    Unreserve();
+    replaced->model()->RemoveSession();
+  }
+  return session;
+}
+
+void SessionStore::Erase(const Session& session, SessionEnd end, absl::Time now) {
+  const Key key = KeyOf(session);
+  Shard& shard = ShardOf(key);
+  std::shared_ptr<Session> erased;
+  {
+    MutexLock lock(&shard.mutex);
+    const auto it = shard.by_name.find(key);
+    if (it == shard.by_name.end() || it->second.get() != &session) return;
+    Bury(session, end, now);  // before the name is free: one that was lost is never one that never was
+    erased = std::move(it->second);
+    shard.in_order.erase(key);
+    shard.by_name.erase(it);
+  }
+  Unreserve();
+  erased->model()->RemoveSession();
+}
+
+void SessionStore::Bury(const Session& session, SessionEnd end, absl::Time now) {
+  std::string name = SessionResource(session.model()->name(), session.id());
+  MutexLock lock(&tombstones_mutex_);
+  tombstones_.insert_or_assign(name, Tombstone{end, now});
+  burials_.emplace_back(std::move(name), now);
+  while (!burials_.empty() &&
+         (burials_.size() > options_.max_tombstones || burials_.front().second + options_.tombstone_ttl <= now)) {
+    const auto it = tombstones_.find(burials_.front().first);
+    if (it != tombstones_.end() && it->second.time == burials_.front().second) tombstones_.erase(it);
+    burials_.pop_front();
+  }
+}
+
+std::vector<std::shared_ptr<Session>> SessionStore::List(std::string_view model, Key after, size_t limit) const {
+  const bool all = model == "-";
+  if (!all && after < Key(model, "")) after = Key(model, "");
+  std::vector<std::shared_ptr<Session>> found;
+  for (const Shard& shard : shards_) {
+    MutexLock lock(&shard.mutex);
+    size_t taken = 0;
+    for (auto it = shard.in_order.upper_bound(after); it != shard.in_order.end() && taken < limit; ++it) {
+      if (!all && it->first.first != model) break;
+      if (it->second->end() != SessionEnd::kNone) continue;
+      found.push_back(shard.by_name.find(it->first)->second);
+      ++taken;
+    }
+  }
+  std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return KeyOf(*a) < KeyOf(*b); });
+  if (found.size() > limit) found.resize(limit);
+  return found;
+}
+
+std::vector<std::shared_ptr<Session>> SessionStore::Collect(const std::function<bool(const Session&)>& want) const {
+  std::vector<std::shared_ptr<Session>> found;
+  for (const Shard& shard : shards_) {
+    MutexLock lock(&shard.mutex);
+    for (const auto& [key, session] : shard.by_name) {
+      if (want(*session)) found.push_back(session);
+    }
+  }
+  return found;
+}
+
+}  // namespace lstmd

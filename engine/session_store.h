@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef LSTMD_ENGINE_SESSION_STORE_H_
+#define LSTMD_ENGINE_SESSION_STORE_H_
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/container/btree_map.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "engine/engine.h"
+#include "engine/mutex.h"
+#include "engine/session.h"
+
+namespace lstmd {
+
+// The living sessions by name, and how the lost ones ended. Thread-safe; its locks are leaves: nothing is called under
+// them but Session and Model accessors that take none or Model's own.
+class SessionStore {
+ public:
+  explicit SessionStore(const SessionOptions& options) : options_(options) {}
+
+  // nullptr when there is none that takes work.
+  std::shared_ptr<Session> Find(std::string_view model, std::string_view id) const;
+  // SESSION_NOT_FOUND, with how it was lost as far as that is still known.
+  absl::Status NotFound(std::string_view model, std::string_view id, absl::Time now) const;
+
+  // Counts one more session, to be followed by Insert or Unreserve. RESOURCE_EXHAUSTED / SESSION_LIMIT.
+  absl::Status Reserve();
+  void Unreserve();
+  // Returns `session`, or the living one that has its name. REQUIRES: reserved, and counted by its model; an insert
+  // that fails leaves both to the caller.
+  std::shared_ptr<Session> Insert(std::shared_ptr<Session> session);
+  // Forgets a session that has ended, and keeps how. Again or unknown: nothing.
+  void Erase(const Session& session, SessionEnd end, absl::Time now);
+
+  // Up to `limit` sessions by (model, id) after the key; of `model` only, "-": of all.
+  using Key = std::pair<std::string_view, std::string_view>;
+  std::vector<std::shared_ptr<Session>> List(std::string_view model, Key after, size_t limit) const;
+  // Every session for which `want` holds.
+  std::vector<std::shared_ptr<Session>> Collect(const std::function<bool(const Session&)>& want) const;
+  uint64_t size() const { return count_.load(std::memory_order_relaxed); }
+
+ private:
+  struct Shard {
+    mutable Mutex mutex;
+    // Keys point into the sessions. The hash for the way of a request, the tree for lists.
+    absl::flat_hash_map<Key, std::shared_ptr<Session>> by_name ABSL_GUARDED_BY(mutex);
+    absl::btree_map<Key, Session*> in_order ABSL_GUARDED_BY(mutex);
+  };
+  struct Tombstone {
+    SessionEnd end;
+    absl::Time time;
+  };
+
+  Shard& ShardOf(Key key) const;
+  void Bury(const Session& session, SessionEnd end, absl::Time now);
+
+  const SessionOptions options_;
+  mutable std::array<Shard, 16> shards_;
+  std::atomic<uint64_t> count_{0};
+
+  mutable Mutex tombstones_mutex_;
+  absl::flat_hash_map<std::string, Tombstone> tombstones_ ABSL_GUARDED_BY(tombstones_mutex_);
+  // In order of time, to drop the oldest. A name may stand more than once: the time tells which is current.
+  std::deque<std::pair<std::string, absl::Time>> burials_ ABSL_GUARDED_BY(tombstones_mutex_);
+};
+
+}  // namespace lstmd
+
+#endif  // LSTMD_ENGINE_SESSION_STORE_H_
