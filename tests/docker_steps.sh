@@ -22,7 +22,7 @@ done
 
 work=$(mktemp -d)
 declare -A stages=()
-root='' workdir=/ user=root entrypoint=() health=() server=''
+root='' workdir=/ user=root entrypoint=() health=() server='' run=''
 
 leave() {
   if [ -n "$server" ] && kill "$server" 2>/dev/null; then wait "$server" || true; fi
@@ -42,7 +42,7 @@ fi
 inside() {  # in the current stage, as `user`, with nothing of our environment but how to reach the package mirror
   local settings=()
   mapfile -t settings < <(env | grep -E '^([A-Za-z_]*_(proxy|PROXY)|SSL_[A-Z_]*)=' || true)
-  ${prefix:-} env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "${settings[@]}" \
+  $run env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "${settings[@]}" \
     chroot --userspec="$user" "$root" /bin/sh -c "cd '$workdir' && exec \"\$@\"" sh "$@" </dev/null
 }
 
@@ -107,8 +107,9 @@ for tool in gcc g++ cc clang cmake ninja make; do
   ! inside sh -c "command -v $tool" || fail "the image holds a compiler: $tool"
 done
 cp -a deploy/models/. "$root/models/"
-prefix=exec inside "${entrypoint[@]}" >"$work/log" 2>&1 &
-server=$!
+run='exec'
+inside "${entrypoint[@]}" >"$work/log" 2>&1 &
+server=$! run=''
 healthy=''
 for _ in $(seq 100); do
   kill -0 "$server" 2>/dev/null || fail "the entry point ended"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Makes the synchronisation of Debian's libraries visible to ThreadSanitizer. They are not instrumented, so that it sees
-// neither Abseil's locks, on which gRPC is built, nor the way of a completion through gRPC's lock-free queues, and
+// Makes the synchronisation of Debian's libraries visible to ThreadSanitizer. They are not instrumented, so that it
+// sees neither Abseil's locks, on which gRPC is built, nor the way of a completion through gRPC's lock-free queues, and
 // would call every object that is handed over a race. Here those few functions are interposed: each does what the
 // library's does, and says so. Linked into every program of the tsan preset (tests/cmake/Options.cmake); nowhere else.
 #include <dlfcn.h>
@@ -155,8 +155,8 @@ bool CondVar::WaitWithTimeout(Mutex* mutex, Duration timeout) {
 }
 
 bool CondVar::WaitWithDeadline(Mutex* mutex, Time deadline) {
-  static const auto next = Next<bool (*)(CondVar*, Mutex*, Time)>(
-      "_ZN4absl7debian37CondVar16WaitWithDeadlineEPNS0_5MutexENS0_4TimeE");
+  static const auto next =
+      Next<bool (*)(CondVar*, Mutex*, Time)>("_ZN4absl7debian37CondVar16WaitWithDeadlineEPNS0_5MutexENS0_4TimeE");
   __tsan_release(mutex);
   const bool late = next(this, mutex, deadline);
   __tsan_acquire(mutex);
