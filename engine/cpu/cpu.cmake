@@ -1,3 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-add_library(lstmd_cpu INTERFACE)
-target_link_libraries(lstmd_cpu INTERFACE lstmd_model_files)
+add_library(lstmd_cpu STATIC
+  cpu/aligned_buffer.cc cpu/batch_run.cc cpu/cell_runner.cc cpu/cpu_backend.cc cpu/kernels.cc cpu/packed_weights.cc
+  cpu/sequence_run.cc cpu/state_pool.cc cpu/thread_pool.cc)
+# Fused multiply-adds are where the kernel says so and nowhere else: what a compiler fuses could differ between the
+# instances of a template, and with it the bits of a row.
+set_source_files_properties(cpu/kernels.cc PROPERTIES COMPILE_OPTIONS -ffp-contract=off)
+target_link_libraries(lstmd_cpu PUBLIC lstmd_model_files PRIVATE PkgConfig::hwy Threads::Threads)

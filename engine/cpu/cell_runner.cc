@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/cpu/cell_runner.h"
+
+#include <algorithm>
+
+namespace lstmd::cpu {
+namespace {
+
+// Rows times steps whose input halves are computed at once. More: the weights are read less often; less: the halves
+// stay in the cache until their step comes.
+constexpr size_t kRowsAtOnce = 128;
+constexpr size_t kMaxStepsAtOnce = 32;
+// Rows of one item of work: what one thread computes with one panel.
+constexpr size_t kItemRows = 48;
+
+// Multiply-adds, and weights read, that are worth other threads' help, and worth waking them.
+constexpr double kAwakeNanoseconds = 1500;
+constexpr double kWakeNanoseconds = 15000;
+
+ThreadPool::Effort EffortFor(size_t rows, size_t weights) {
+  const double nanoseconds = static_cast<double>(weights) * (0.03 + 0.014 * static_cast<double>(rows));
+  if (nanoseconds < kAwakeNanoseconds) return ThreadPool::Effort::kAlone;
+  return nanoseconds < kWakeNanoseconds ? ThreadPool::Effort::kAwake : ThreadPool::Effort::kAll;
+}
+
+}  // namespace
+
+size_t CellRunner::StepsAtOnce(size_t rows) {
+  return std::clamp<size_t>(kRowsAtOnce / std::max<size_t>(rows, 1), 1, kMaxStepsAtOnce);
+}
+
+bool CellRunner::Reserve(const PackedModel& model, size_t rows, size_t steps) {
+  steps_ = steps;
+  h_.resize(rows);
+  step_rows_.resize(rows);
+  input_rows_.resize(rows * steps);
+  linear_rows_.resize(rows);
+  const PackedCell& cell = model.cells.front();
+  const size_t hidden = model.padded_hidden();
+  if (steps > 1 && !z_.Reserve(rows * steps * cell.panels * 4 * cell.units)) return false;
+  if (!model.projections.empty() && !full_.Reserve(rows * hidden)) return false;
+  return model.spec.padding_output != PaddingOutput::kCell || discarded_.Reserve(rows * hidden);
+}
+
+template <typename Body>
+void CellRunner::Split(size_t rows, size_t panels, size_t weights_per_panel, const Body& body) {
+  const size_t row_blocks = (rows + kItemRows - 1) / kItemRows;
+  // More items than the pool takes are dealt out in groups.
+  const size_t items = row_blocks * panels;
+  const size_t group = items / ThreadPool::kMaxItems + 1;
+  threads_.For((items + group - 1) / group, EffortFor(rows, weights_per_panel * panels), [&](size_t i) {
+    for (size_t item = i * group; item < std::min(items, (i + 1) * group); ++item) {
+      const size_t first = item % row_blocks * kItemRows;
+      body(first, std::min(kItemRows, rows - first), item / row_blocks);
+    }
+  });
+}
+
+void CellRunner::InputHalves(const PackedModel& model, const PackedCell& cell, absl::Span<const CellSpan> spans) {
+  const bool all = model.spec.padding_output == PaddingOutput::kCell;
+  const size_t z_size = cell.panels * 4 * cell.units;
+  size_t rows = 0;
+  for (size_t i = 0; i < spans.size(); ++i) {
+    for (size_t s = 0; s < spans[i].steps; ++s) {
+      if (!all && !spans[i].valid(s)) continue;
+      input_rows_[rows++] = {spans[i].x + static_cast<ptrdiff_t>(s) * spans[i].x_stride,
+                             z_.data() + (i * steps_ + s) * z_size};
+    }
+  }
+  Split(rows, cell.panels, cell.input_size * 4 * cell.units, [&](size_t first, size_t count, size_t panel) {
+    kernels_.input_half(cell, input_rows_.data() + first, count, panel, panel + 1);
+  });
+}
+
+void CellRunner::Step(const PackedModel& model, size_t cell_index, absl::Span<const CellSpan> spans, size_t step) {
+  const PackedCell& cell = model.cells[cell_index];
+  const bool project = !model.projections.empty();
+  const bool all = model.spec.padding_output == PaddingOutput::kCell;
+  const bool halves = steps_ > 1;
+  const size_t hidden = model.padded_hidden();
+  const size_t z_size = cell.panels * 4 * cell.units;
+  size_t rows = 0;
+  for (size_t i = 0; i < spans.size(); ++i) {
+    const CellSpan& span = spans[i];
+    if (step >= span.steps) continue;
+    const bool valid = span.valid(step);
+    if (!valid && !all) continue;
+    float* const y = span.y + step * model.padded_state();
+    StepRow& row = step_rows_[rows];
+    row.x = span.x + static_cast<ptrdiff_t>(step) * span.x_stride;
+    row.z = halves ? z_.data() + (i * steps_ + step) * z_size : nullptr;
+    row.h = h_[i];
+    row.c_in = span.c;
+    row.c_out = valid ? span.c : discarded_.data() + i * hidden;
+    row.h_out = project ? full_.data() + i * hidden : y;
+    if (project) linear_rows_[rows] = {row.h_out, y};
+    ++rows;
+    if (valid) h_[i] = y;
+  }
+  if (rows == 0) return;
+  const size_t depth = cell.state_size + (halves ? 0 : cell.input_size);
+  Split(rows, cell.panels, depth * 4 * cell.units, [&](size_t first, size_t count, size_t panel) {
+    kernels_.step(cell, step_rows_.data() + first, count, panel, panel + 1);
+  });
+  if (project) Linear(model.projections[cell_index], absl::MakeConstSpan(linear_rows_.data(), rows));
+}
+
+void CellRunner::Run(const PackedModel& model, size_t cell, absl::Span<const CellSpan> spans) {
+  size_t steps = 0;
+  for (size_t i = 0; i < spans.size(); ++i) {
+    h_[i] = spans[i].h;
+    steps = std::max(steps, spans[i].steps);
+  }
+  if (steps_ > 1) InputHalves(model, model.cells[cell], spans);
+  for (size_t s = 0; s < steps; ++s) Step(model, cell, spans, s);
+  for (size_t i = 0; i < spans.size(); ++i) {
+    if (h_[i] != spans[i].h) std::copy_n(h_[i], model.spec.hidden_state_size(), spans[i].h);
+  }
+}
+
+void CellRunner::Linear(const PackedLinear& linear, absl::Span<const LinearRow> rows) {
+  Split(rows.size(), linear.panels, linear.input_size * 4 * linear.units,
+        [&](size_t first, size_t count, size_t panel) {
+          kernels_.linear(linear, rows.data() + first, count, panel, panel + 1);
+        });
+}
+
+void CellRunner::Head(const PackedModel& model, absl::Span<const LinearRow> rows) {
+  if (rows.empty()) return;
+  if (model.spec.head) return Linear(model.head, rows);
+  for (const LinearRow& row : rows) std::copy_n(row.x, model.spec.output_size(), row.y);
+}
+
+}  // namespace lstmd::cpu

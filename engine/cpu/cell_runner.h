@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Runs one cell (layer, direction) over some steps of many rows: the input half of all steps at once where that pays,
+// then step by step, split over the threads; projections; and the head.
+#ifndef LSTMD_ENGINE_CPU_CELL_RUNNER_H_
+#define LSTMD_ENGINE_CPU_CELL_RUNNER_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "engine/cpu/aligned_buffer.h"
+#include "engine/cpu/kernels.h"
+#include "engine/cpu/packed_weights.h"
+#include "engine/cpu/thread_pool.h"
+
+namespace lstmd::cpu {
+
+// Consecutive steps, in the order computed, of one row in one cell.
+struct CellSpan {
+  const float* x = nullptr;  // input of step s at x + s * x_stride
+  ptrdiff_t x_stride = 0;
+  const uint8_t* mask = nullptr;  // of step s at mask[s * mask_stride]; nullptr: all are valid
+  ptrdiff_t mask_stride = 0;
+  size_t steps = 0;
+  float* h = nullptr;  // the state before the first step; Run leaves the state after the last valid one
+  float* c = nullptr;
+  float* y = nullptr;  // [steps][padded_state()], h of each step; not written at steps that are not valid, unless
+                       // PaddingOutput::kCell asks for what the cell makes of them
+
+  bool valid(size_t step) const { return mask == nullptr || mask[static_cast<ptrdiff_t>(step) * mask_stride] != 0; }
+};
+
+class CellRunner {
+ public:
+  CellRunner(const Kernels& kernels, ThreadPool& threads) : kernels_(kernels), threads_(threads) {}
+
+  // How many steps of each row to give to Run at once.
+  static size_t StepsAtOnce(size_t rows);
+
+  // Makes room for Run and Head with this many rows, and steps of each. False: no memory. Throws std::bad_alloc.
+  bool Reserve(const PackedModel& model, size_t rows, size_t steps);
+
+  // The rest cannot fail. REQUIRES: Reserve for as many.
+  void Run(const PackedModel& model, size_t cell, absl::Span<const CellSpan> spans);
+  // y of each row: the head of its x, or without a head x itself.
+  void Head(const PackedModel& model, absl::Span<const LinearRow> rows);
+
+ private:
+  void InputHalves(const PackedModel& model, const PackedCell& cell, absl::Span<const CellSpan> spans);
+  void Step(const PackedModel& model, size_t cell, absl::Span<const CellSpan> spans, size_t step);
+  void Linear(const PackedLinear& linear, absl::Span<const LinearRow> rows);
+  // Calls body(first_row, rows, panel) so that each panel meets each row, on as many threads as pay.
+  template <typename Body>
+  void Split(size_t rows, size_t panels, size_t weights_per_panel, const Body& body);
+
+  const Kernels& kernels_;
+  ThreadPool& threads_;
+
+  size_t steps_ = 0;             // as reserved
+  AlignedBuffer z_;              // [rows][steps][panels * 4U], input halves
+  AlignedBuffer full_;           // [rows][Padded(H)], h before projection
+  AlignedBuffer discarded_;      // [rows][Padded(H)], c of steps that are not valid
+  std::vector<const float*> h_;  // [rows], where the state h stands
+  std::vector<StepRow> step_rows_;
+  std::vector<InputRow> input_rows_;
+  std::vector<LinearRow> linear_rows_;
+};
+
+}  // namespace lstmd::cpu
+
+#endif  // LSTMD_ENGINE_CPU_CELL_RUNNER_H_

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The compute kernels of one instruction set. Each output is one chain of fused multiply-adds in a fixed order (bias,
+// then k = 0, 1, … over the input, then over the hidden state), so a row's result depends on nothing but the row: not
+// on the rows beside it, not on the number of panels in a call, and not on whether the input half was computed before
+// (`input_half`) or in the same go.
+//
+// Rows are taken by pointer; nothing is gathered. Rows that a kernel only reads need no padding.
+#ifndef LSTMD_ENGINE_CPU_KERNELS_H_
+#define LSTMD_ENGINE_CPU_KERNELS_H_
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/cpu/packed_weights.h"
+#include "engine/spec.h"
+
+namespace lstmd::cpu {
+
+// One row of one time step of one cell.
+struct StepRow {
+  const float* x;     // [I'], not read where z is set
+  const float* h;     // [P or H]
+  const float* z;     // what input_half left for this row, or nullptr
+  const float* c_in;  // [Padded(H)]
+  float* c_out;       // [Padded(H)], may be c_in
+  float* h_out;       // [Padded(H)], o * output(c'), before a projection; no row's x or h
+};
+
+struct InputRow {
+  const float* x;  // [I']
+  float* z;        // [panels][4][U], at a cache line's boundary
+};
+
+struct LinearRow {
+  const float* x;  // [input_size]
+  float* y;        // [output_size], written to the last element and no further
+};
+
+struct Kernels {
+  const char* name;
+  size_t units;  // U, see packed_weights.h
+  // Panels first … last-1 of all rows.
+  void (*step)(const PackedCell& cell, const StepRow* rows, size_t num_rows, size_t first, size_t last);
+  void (*input_half)(const PackedCell& cell, const InputRow* rows, size_t num_rows, size_t first, size_t last);
+  void (*linear)(const PackedLinear& linear, const LinearRow* rows, size_t num_rows, size_t first, size_t last);
+  // In place. REQUIRES: size is a multiple of kPad.
+  void (*activate)(const Activation& activation, float* values, size_t size);
+};
+
+// Of the named instruction set; empty: the best of this machine. nullptr: there is none of this name here.
+const Kernels* FindKernels(std::string_view instruction_set);
+// Best first.
+std::vector<std::string> KernelNames();
+
+}  // namespace lstmd::cpu
+
+#endif  // LSTMD_ENGINE_CPU_KERNELS_H_
