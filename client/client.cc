@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client/client.h"
+
+#include <algorithm>
+#include <chrono>
+#include <limits>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "client/error.h"
+#include "grpcpp/create_channel.h"
+#include "grpcpp/support/channel_arguments.h"
+
+namespace lstmd::client {
+namespace {
+
+constexpr int kPageSize = 1000;
+
+void SetDeadline(grpc::ClientContext* context, absl::Duration timeout) {
+  if (timeout < absl::Hours(24 * 365)) {
+    context->set_deadline(std::chrono::system_clock::now() + absl::ToChronoMicroseconds(timeout));
+  }
+}
+
+std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address, const ClientOptions& options) {
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(options.max_message_bytes);
+  arguments.SetMaxSendMessageSize(options.max_message_bytes);
+  // One connection for each Client, not one for each process.
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  if (options.keepalive > absl::ZeroDuration()) {
+    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, static_cast<int>(absl::ToInt64Milliseconds(options.keepalive)));
+    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
+  }
+  return grpc::CreateCustomChannel(
+      address, options.credentials ? options.credentials : grpc::InsecureChannelCredentials(), arguments);
+}
+
+}  // namespace
+
+std::string ModelName(absl::string_view model) {
+  return absl::StartsWith(model, "models/") ? std::string(model) : absl::StrCat("models/", model);
+}
+
+std::string SessionName(absl::string_view model, absl::string_view id) {
+  return absl::StrCat(ModelName(model), "/sessions/", id);
+}
+
+absl::StatusOr<std::unique_ptr<Client>> Client::Connect(const std::string& address, ClientOptions options) {
+  auto client = std::make_unique<Client>(MakeChannel(address, options), options);
+  grpc::ClientContext context;
+  client->Prepare(&context);
+  SetDeadline(&context, options.connect_timeout);
+  context.set_wait_for_ready(options.wait_for_server);
+  v1::ServerInfo info;
+  const grpc::Status answer = client->models_->GetServerInfo(&context, v1::GetServerInfoRequest(), &info);
+  if (answer.ok()) return client;
+  absl::Status status = FromGrpc(answer);
+  if (!GetDetails(status).reason.empty()) return status;  // a server of this project answered, and refused
+  if (status.code() == absl::StatusCode::kUnimplemented) {
+    return absl::FailedPreconditionError(absl::StrCat("the server at ", address, " does not serve lstmd.v1"));
+  }
+  return absl::Status(absl::StatusCode::kUnavailable,
+                      absl::StrCat("cannot reach an lstmd server at ", address, ": ", status.message()));
+}
+
+Client::Client(std::shared_ptr<grpc::Channel> channel, ClientOptions options)
+    : options_(std::move(options)),
+      channel_(std::move(channel)),
+      models_(v1::ModelService::NewStub(channel_)),
+      sessions_(v1::SessionService::NewStub(channel_)),
+      inference_(v1::InferenceService::NewStub(channel_)) {}
+
+void Client::Prepare(grpc::ClientContext* context) const {
+  SetDeadline(context, options_.timeout);
+  for (const auto& [key, value] : options_.metadata) context->AddMetadata(key, value);
+}
+
+std::unique_ptr<grpc::ClientContext> Client::NewContext() const {
+  auto context = std::make_unique<grpc::ClientContext>();
+  Prepare(context.get());
+  return context;
+}
+
+absl::StatusOr<v1::ServerInfo> Client::GetServerInfo() {
+  v1::ServerInfo info;
+  const auto context = NewContext();
+  absl::Status status = FromGrpc(models_->GetServerInfo(context.get(), v1::GetServerInfoRequest(), &info));
+  if (!status.ok()) return status;
+  return info;
+}
+
+absl::StatusOr<std::vector<v1::Model>> Client::ListModels() {
+  std::vector<v1::Model> models;
+  v1::ListModelsRequest request;
+  request.set_page_size(kPageSize);
+  do {
+    v1::ListModelsResponse page;
+    const auto context = NewContext();
+    absl::Status status = FromGrpc(models_->ListModels(context.get(), request, &page));
+    if (!status.ok()) return status;
+    for (v1::Model& model : *page.mutable_models()) models.push_back(std::move(model));
+    request.set_page_token(page.next_page_token());
+  } while (!request.page_token().empty());
+  return models;
+}
+
+absl::StatusOr<v1::Model> Client::GetModel(absl::string_view name, int64_t version) {
+  v1::GetModelRequest request;
+  request.set_name(ModelName(name));
+  request.set_version(version);
+  v1::Model model;
+  const auto context = NewContext();
+  absl::Status status = FromGrpc(models_->GetModel(context.get(), request, &model));
+  if (!status.ok()) return status;
+  return model;
+}
+
+absl::StatusOr<v1::Model> Client::LoadModel(absl::string_view name, int64_t version, absl::string_view device) {
+  v1::LoadModelRequest request;
+  request.set_name(ModelName(name));
+  request.set_version(version);
+  request.set_device(std::string(device));
+  v1::Model model;
+  const auto context = NewContext();
+  absl::Status status = FromGrpc(models_->LoadModel(context.get(), request, &model));
+  if (!status.ok()) return status;
+  return model;
+}
+
+absl::Status Client::UnloadModel(absl::string_view model, int64_t version, bool force) {
+  v1::UnloadModelRequest request;
+  request.set_name(ModelName(model));
+  request.set_version(version);
+  request.set_force(force);
+  google::protobuf::Empty empty;
+  const auto context = NewContext();
+  return FromGrpc(models_->UnloadModel(context.get(), request, &empty));
+}
+
+absl::StatusOr<Session> Client::CreateSession(absl::string_view model, const CreateSessionOptions& options) {
+  v1::CreateSessionRequest request;
+  request.set_parent(ModelName(model));
+  request.set_session_id(options.id);
+  request.set_exists_ok(options.exists_ok);
+  v1::Session* session = request.mutable_session();
+  session->set_model_version(options.model_version);
+  session->mutable_labels()->insert(options.labels.begin(), options.labels.end());
+  if (options.idle_ttl) {
+    absl::Duration rest;
+    session->mutable_idle_ttl()->set_seconds(absl::IDivDuration(*options.idle_ttl, absl::Seconds(1), &rest));
+    session->mutable_idle_ttl()->set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(rest)));
+  }
+  if (options.initial_state) ToProto(*options.initial_state, request.mutable_initial_state());
+  v1::Session created;
+  const auto context = NewContext();
+  absl::Status status = FromGrpc(sessions_->CreateSession(context.get(), request, &created));
+  if (!status.ok()) return status;
+  return OpenSession(created.name());
+}
+
+Session Client::OpenSession(std::string name) { return Session(this, std::move(name)); }
+
+absl::StatusOr<std::vector<v1::Session>> Client::ListSessions(absl::string_view model, size_t limit) {
+  std::vector<v1::Session> sessions;
+  v1::ListSessionsRequest request;
+  request.set_parent(ModelName(model));
+  while (sessions.size() < limit) {
+    request.set_page_size(static_cast<int>(std::min<size_t>(kPageSize, limit - sessions.size())));
+    v1::ListSessionsResponse page;
+    const auto context = NewContext();
+    absl::Status status = FromGrpc(sessions_->ListSessions(context.get(), request, &page));
+    if (!status.ok()) return status;
+    for (v1::Session& session : *page.mutable_sessions()) sessions.push_back(std::move(session));
+    request.set_page_token(page.next_page_token());
+    if (request.page_token().empty()) break;
+  }
+  return sessions;
+}
+
+absl::StatusOr<RunResult> Client::RunSequence(absl::string_view model, const Array& input, const RunOptions& options) {
+  v1::RunSequencesRequest request;
+  request.set_model(ModelName(model));
+  request.set_version(options.model_version);
+  v1::Sequence* sequence = request.add_sequences();
+  ToTensor(input, sequence->mutable_input());
+  sequence->mutable_lengths()->Add(options.lengths.begin(), options.lengths.end());
+  sequence->set_time_major(options.time_major);
+  sequence->set_output_mode(options.output_mode);
+  sequence->set_return_final_state(options.return_final_state);
+  if (options.initial_state) ToProto(*options.initial_state, sequence->mutable_initial_state());
+  absl::StatusOr<v1::RunSequencesResponse> response = RunSequences(request);
+  if (!response.ok()) return response.status();
+  const v1::SequenceResult& item = response->results(0);
+  if (item.has_error()) return FromProto(item.error());
+  absl::StatusOr<Array> output = FromTensor(item.output());
+  if (!output.ok()) return output.status();
+  RunResult result;
+  result.output = *std::move(output);
+  result.timing = item.timing();
+  result.model_version = response->model_version();
+  if (item.has_final_state()) {
+    absl::StatusOr<State> state = FromProto(item.final_state());
+    if (!state.ok()) return state.status();
+    result.final_state = *std::move(state);
+  }
+  return result;
+}
+
+absl::StatusOr<v1::RunSequencesResponse> Client::RunSequences(const v1::RunSequencesRequest& request) {
+  v1::RunSequencesResponse response;
+  const auto context = NewContext();
+  absl::Status status = FromGrpc(inference_->RunSequences(context.get(), request, &response));
+  if (!status.ok()) return status;
+  if (response.results_size() != request.sequences_size()) {
+    return absl::InternalError(
+        absl::StrCat("the server answered ", response.results_size(), " of ", request.sequences_size(), " sequences"));
+  }
+  return response;
+}
+
+absl::StatusOr<v1::StepResponse> Client::Step(const v1::StepRequest& request) {
+  v1::StepResponse response;
+  const auto context = NewContext();
+  absl::Status status = FromGrpc(inference_->Step(context.get(), request, &response));
+  if (!status.ok()) return status;
+  if (response.results_size() != request.items_size()) {
+    return absl::InternalError(
+        absl::StrCat("the server answered ", response.results_size(), " of ", request.items_size(), " steps"));
+  }
+  return response;
+}
+
+void Client::StepAsync(grpc::ClientContext* context, const v1::StepRequest* request, v1::StepResponse* response,
+                       std::function<void(absl::Status)> done) {
+  inference_->async()->Step(context, request, response,
+                            [done = std::move(done)](const grpc::Status& status) { done(FromGrpc(status)); });
+}
+
+std::unique_ptr<Stream> Client::OpenStream(StreamOptions options) {
+  auto context = std::make_unique<grpc::ClientContext>();
+  for (const auto& [key, value] : options_.metadata) context->AddMetadata(key, value);
+  return std::make_unique<Stream>(inference_, std::move(context), std::move(options));
+}
+
+}  // namespace lstmd::client

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The C++ client of lstmd.
+//
+//   absl::StatusOr<std::unique_ptr<Client>> client = Client::Connect("127.0.0.1:8001");
+//   absl::StatusOr<Session> session = (*client)->CreateSession("sunspots");
+//   absl::StatusOr<std::vector<float>> forecast = session->Step({0.42f});
+//
+// Errors of every call are the server's, with its details (client/error.h), or UNAVAILABLE where it could not be
+// reached and DEADLINE_EXCEEDED where it did not answer in time. Nothing is tried again behind the caller's back.
+#ifndef LSTMD_CLIENT_CLIENT_H_
+#define LSTMD_CLIENT_CLIENT_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "client/array.h"
+#include "client/session.h"
+#include "client/stream.h"
+#include "grpcpp/channel.h"
+#include "grpcpp/security/credentials.h"
+#include "lstmd/v1/inference_service.grpc.pb.h"
+#include "lstmd/v1/model_service.grpc.pb.h"
+#include "lstmd/v1/session_service.grpc.pb.h"
+
+namespace lstmd::client {
+
+struct ClientOptions {
+  // Of each call but streams, which have none. Infinite: wait for ever.
+  absl::Duration timeout = absl::Minutes(2);
+  // Of Connect. With `wait_for_server` it keeps trying so long; without, a refused connection is an error at once.
+  absl::Duration connect_timeout = absl::Seconds(5);
+  bool wait_for_server = false;
+  // Largest message either way. The server has a bound of its own (ServerInfo.max_message_bytes).
+  int max_message_bytes = 256 << 20;
+  // Silence after which a connection with open streams is probed, so that a dead server is noticed. Servers of this
+  // project allow it; 0 turns it off.
+  absl::Duration keepalive = absl::Seconds(60);
+  // Sent with every call, for example {"authorization", "Bearer …"}. Keys in lower case.
+  std::vector<std::pair<std::string, std::string>> metadata;
+  // Absent: plain text.
+  std::shared_ptr<grpc::ChannelCredentials> credentials;
+};
+
+struct CreateSessionOptions {
+  std::string id;                          // empty: the server makes one
+  int64_t model_version = 0;               // 0: the default version
+  std::optional<absl::Duration> idle_ttl;  // absent: the server's setting; zero: never ends
+  std::map<std::string, std::string> labels;
+  std::optional<State> initial_state;  // absent: the model's
+  bool exists_ok = false;              // answer the living session of that name instead of ALREADY_EXISTS
+};
+
+struct RunOptions {
+  int64_t model_version = 0;      // 0: the default version
+  std::vector<uint32_t> lengths;  // valid steps: one of [T, I], N of [N, T, I]; empty: all T
+  std::optional<State> initial_state;
+  v1::OutputMode output_mode = v1::OUTPUT_MODE_ALL;
+  bool return_final_state = false;
+  bool time_major = false;  // the batch is [T, N, I]
+};
+
+struct RunResult {
+  Array output;  // [T, O] or [O]; of a batch [N, T, O] or [N, O]
+  std::optional<State> final_state;
+  v1::Timing timing;
+  int64_t model_version = 0;
+};
+
+// "models/{model}"; a name that has the prefix already stays as it is.
+std::string ModelName(absl::string_view model);
+// "models/{model}/sessions/{id}".
+std::string SessionName(absl::string_view model, absl::string_view id);
+
+// One connection to one server. Thread-safe. Calls block the calling thread; streams do not.
+class Client {
+ public:
+  // `address`: "host:port", "unix:path" or "unix:///path". Returns when the server has answered. UNAVAILABLE names the
+  // address and what went wrong.
+  static absl::StatusOr<std::unique_ptr<Client>> Connect(const std::string& address, ClientOptions options = {});
+  // Over a channel that the caller made; does not wait.
+  Client(std::shared_ptr<grpc::Channel> channel, ClientOptions options);
+
+  // --- The server and its models ---
+  absl::StatusOr<v1::ServerInfo> GetServerInfo();
+  // All pages, by name, then version.
+  absl::StatusOr<std::vector<v1::Model>> ListModels();
+  absl::StatusOr<v1::Model> GetModel(absl::string_view model, int64_t version = 0);
+  absl::StatusOr<v1::Model> LoadModel(absl::string_view model, int64_t version = 0, absl::string_view device = "");
+  absl::Status UnloadModel(absl::string_view model, int64_t version = 0, bool force = false);
+
+  // --- Sessions ---
+  absl::StatusOr<Session> CreateSession(absl::string_view model, const CreateSessionOptions& options = {});
+  // A session that is there already, by its full name. No call is made. The Client must outlive it.
+  Session OpenSession(std::string name);
+  // Up to `limit` sessions of "models/-" (all) or one model, by name.
+  absl::StatusOr<std::vector<v1::Session>> ListSessions(absl::string_view model = "-", size_t limit = SIZE_MAX);
+
+  // --- Work ---
+  // One sequence [T, I] or a batch [N, T, I].
+  absl::StatusOr<RunResult> RunSequence(absl::string_view model, const Array& input, const RunOptions& options = {});
+  // Everything else that the contract allows. Errors of single items are in the response.
+  absl::StatusOr<v1::RunSequencesResponse> RunSequences(const v1::RunSequencesRequest& request);
+  absl::StatusOr<v1::StepResponse> Step(const v1::StepRequest& request);
+  // The caller keeps all three until `done` was called, on a thread of gRPC that must not block.
+  // REQUIRES: no call was made with `context`.
+  void StepAsync(grpc::ClientContext* context, const v1::StepRequest* request, v1::StepResponse* response,
+                 std::function<void(absl::Status)> done);
+  // Any number at a time; each keeps the connection open.
+  std::unique_ptr<Stream> OpenStream(StreamOptions options = {});
+
+  // A context for a call with one of the stubs: deadline and metadata of the options.
+  std::unique_ptr<grpc::ClientContext> NewContext() const;
+  void Prepare(grpc::ClientContext* context) const;
+  v1::SessionService::Stub* sessions() { return sessions_.get(); }
+  v1::ModelService::Stub* models() { return models_.get(); }
+  v1::InferenceService::Stub* inference() { return inference_.get(); }
+
+ private:
+  const ClientOptions options_;
+  const std::shared_ptr<grpc::Channel> channel_;
+  const std::unique_ptr<v1::ModelService::Stub> models_;
+  const std::unique_ptr<v1::SessionService::Stub> sessions_;
+  const std::shared_ptr<v1::InferenceService::Stub> inference_;
+};
+
+}  // namespace lstmd::client
+
+#endif  // LSTMD_CLIENT_CLIENT_H_
