@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client/lstmctl/lane.h"
+
+#include <deque>
+#include <optional>
+#include <random>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "client/error.h"
+#include "grpcpp/client_context.h"
+
+namespace lstmd::client {
+
+Lane::Lane(Client* client, const LoadOptions& options, const LoadClock& clock, std::vector<std::string> sessions,
+           uint32_t input_size, uint32_t output_size)
+    : client_(client),
+      options_(options),
+      clock_(clock),
+      sessions_(std::move(sessions)),
+      input_size_(input_size),
+      output_size_(output_size),
+      inputs_(sessions_.size() * input_size) {
+  std::minstd_rand random(1);
+  std::uniform_real_distribution<float> uniform(-1, 1);
+  for (float& value : inputs_) value = uniform(random);
+}
+
+std::vector<Lane::Flight> Lane::MakeFlights() {
+  const size_t groups = (sessions_.size() + options_.handles - 1) / options_.handles;
+  std::vector<Flight> flights(options_.in_flight > 0 ? options_.in_flight : groups);
+  MutexLock lock(&mutex_);
+  // Groups that wait while all flights are in the air; with more flights than groups, none does.
+  for (size_t i = 0; i < flights.size(); ++i) flights[i].group = static_cast<uint32_t>(i % groups);
+  for (size_t i = flights.size(); i < groups; ++i) waiting_.push_back(static_cast<uint32_t>(i));
+  open_flights_ = static_cast<uint32_t>(flights.size());
+  return flights;
+}
+
+void Lane::Depart(Flight* flight) {
+  MutexLock lock(&mutex_);
+  DepartLocked(flight);
+}
+
+void Lane::DepartLocked(Flight* flight) {
+  flight->remaining = static_cast<uint32_t>(group_size(flight->group));
+  flight->failed = false;
+  counts_.requests += flight->remaining;
+  flight->sent_nanos = NowNanos();
+}
+
+void Lane::Abort(Flight* flight, const absl::Status& status) {
+  CountError(status);
+  MutexLock lock(&mutex_);
+  counts_.requests -= flight->remaining;
+  if (--open_flights_ == 0) idle_.SignalAll();
+}
+
+bool Lane::Answer(Flight* flight, const absl::Status& status, size_t outputs) {
+  if (!status.ok() || outputs != output_size_) {
+    flight->failed = true;
+    CountError(status.ok() ? absl::InternalError(absl::StrCat("got ", outputs, " outputs, want ", output_size_))
+                           : status);
+  }
+  return --flight->remaining == 0;
+}
+
+bool Lane::Land(Flight* flight) {
+  const int64_t now = NowNanos();
+  const size_t steps = group_size(flight->group);
+  MutexLock lock(&mutex_);
+  counts_.replies += steps;
+  const int64_t send_until = clock_.send_until.load(std::memory_order_relaxed);
+  if (flight->sent_nanos >= clock_.measure_from.load(std::memory_order_relaxed) && now <= send_until) {
+    counts_.steps += steps;
+    ++counts_.messages;
+    counts_.latency.Add(static_cast<uint64_t>(now - flight->sent_nanos));
+  }
+  if (now >= send_until || flight->failed) {
+    if (--open_flights_ == 0) idle_.SignalAll();
+    return false;
+  }
+  if (!waiting_.empty()) {
+    std::swap(flight->group, waiting_[next_]);
+    if (++next_ == waiting_.size()) next_ = 0;
+  }
+  DepartLocked(flight);
+  return true;
+}
+
+void Lane::CountError(const absl::Status& status) {
+  MutexLock lock(&mutex_);
+  ++counts_.errors;
+  if (counts_.first_error.ok()) counts_.first_error = status;
+}
+
+bool Lane::WaitIdle(int64_t until_nanos) {
+  MutexLock lock(&mutex_);
+  while (open_flights_ > 0) {
+    const int64_t left = until_nanos - NowNanos();
+    if (left <= 0) return false;
+    idle_.WaitFor(&mutex_, absl::Nanoseconds(left));
+  }
+  return true;
+}
+
+LaneCounts Lane::TakeCounts() {
+  MutexLock lock(&mutex_);
+  return std::exchange(counts_, LaneCounts());
+}
+
+namespace {
+
+class StreamLane final : public Lane {
+ public:
+  using Lane::Lane;
+
+  absl::Status Open() override {
+    StreamOptions stream;
+    stream.max_in_flight = UINT32_MAX;  // the loop is closed: the lane itself bounds it
+    stream.coalesce = options_.coalesce;
+    stream.on_failure = [this](uint32_t, const absl::Status& status) { CountError(status); };
+    stream_ = client_->OpenStream(std::move(stream));
+    BindOptions bind;
+    bind.create_if_missing = true;
+    absl::StatusOr<std::vector<Binding>> bindings = stream_->BindAll(sessions_, bind);
+    if (!bindings.ok()) return bindings.status();
+    for (const Binding& binding : *bindings) handles_.push_back(binding.handle);
+    return absl::OkStatus();
+  }
+
+  void Start() override {
+    flights_ = MakeFlights();
+    for (Flight& flight : flights_) Depart(&flight);
+    for (Flight& flight : flights_) Send(&flight);
+  }
+
+  void Close() override {
+    absl::Status status;
+    for (const uint32_t handle : handles_) {
+      if (status.ok()) status = stream_->Unbind(handle, /*delete_session=*/true);
+    }
+    if (status.ok()) status = stream_->Finish();
+    stream_.reset();
+    if (status.ok() && handles_.size() == sessions_.size()) return;
+    if (!status.ok()) CountError(status);
+    for (const std::string& session : sessions_) {
+      status = client_->OpenSession(session).Delete(/*allow_missing=*/true);
+      if (!status.ok()) return CountError(status);
+    }
+  }
+
+ private:
+  void Send(Flight* flight) {
+    Steps steps;
+    steps.handles = absl::MakeConstSpan(handles_).subspan(group_begin(flight->group), group_size(flight->group));
+    steps.input = GroupInput(flight->group);
+    // The capture is small enough to be kept without an allocation.
+    const absl::Status sent = stream_->TrySend(steps, [this, flight](const StepResult& result) {
+      if (Answer(flight, result.status, result.output.size()) && Land(flight)) Send(flight);
+    });
+    if (!sent.ok()) Abort(flight, sent);
+  }
+
+  std::unique_ptr<Stream> stream_;
+  std::vector<uint32_t> handles_;
+  std::vector<Flight> flights_;
+};
+
+class UnaryLane final : public Lane {
+ public:
+  using Lane::Lane;
+
+  absl::Status Open() override {
+    requests_.resize((sessions_.size() + options_.handles - 1) / options_.handles);
+    for (uint32_t group = 0; group < requests_.size(); ++group) {
+      const absl::Span<const float> input = GroupInput(group);
+      for (size_t k = 0; k < group_size(group); ++k) {
+        v1::StepItem* item = requests_[group].add_items();
+        item->set_session(sessions_[group_begin(group) + k]);
+        const int64_t shape[] = {input_size_};
+        ToTensor(input.subspan(k * input_size_, input_size_), shape, item->mutable_input());
+        item->set_create_if_missing(true);
+      }
+      // The first step makes the sessions.
+      absl::StatusOr<v1::StepResponse> response = client_->Step(requests_[group]);
+      if (!response.ok()) return response.status();
+      for (const v1::StepResult& result : response->results()) {
+        if (result.has_error()) return FromProto(result.error());
+      }
+      for (v1::StepItem& item : *requests_[group].mutable_items()) item.set_create_if_missing(false);
+    }
+    return absl::OkStatus();
+  }
+
+  void Start() override {
+    flights_ = MakeFlights();
+    calls_.resize(flights_.size());
+    for (Flight& flight : flights_) Depart(&flight);
+    for (Flight& flight : flights_) Send(&flight);
+  }
+
+  void Close() override {
+    for (const std::string& session : sessions_) {
+      const absl::Status status = client_->OpenSession(session).Delete(/*allow_missing=*/true);
+      if (!status.ok()) return CountError(status);
+    }
+  }
+
+ private:
+  struct Call {
+    std::optional<grpc::ClientContext> context;
+    v1::StepResponse response;
+  };
+
+  void Send(Flight* flight) {
+    Call& call = calls_[static_cast<size_t>(flight - flights_.data())];
+    call.context.emplace();
+    client_->Prepare(&*call.context);
+    client_->StepAsync(&*call.context, &requests_[flight->group], &call.response,
+                       [this, flight](const absl::Status& status) { Receive(flight, status); });
+  }
+
+  void Receive(Flight* flight, const absl::Status& status) {
+    const v1::StepResponse& response = calls_[static_cast<size_t>(flight - flights_.data())].response;
+    const int count = static_cast<int>(flight->remaining);
+    for (int k = 0; k < count; ++k) {
+      absl::Status item = status;
+      size_t outputs = 0;
+      if (item.ok() && response.results_size() != count) {
+        item = absl::InternalError(absl::StrCat("got ", response.results_size(), " results, want ", count));
+      }
+      if (item.ok()) {
+        if (response.results(k).has_error()) item = FromProto(response.results(k).error());
+        outputs = response.results(k).output().data().size() / sizeof(float);
+      }
+      Answer(flight, item, outputs);
+    }
+    if (Land(flight)) Send(flight);
+  }
+
+  std::vector<v1::StepRequest> requests_;  // one for each group
+  std::vector<Flight> flights_;
+  std::deque<Call> calls_;  // one for each flight
+};
+
+}  // namespace
+
+std::unique_ptr<Lane> MakeStreamLane(Client* client, const LoadOptions& options, const LoadClock& clock,
+                                     std::vector<std::string> sessions, uint32_t input_size, uint32_t output_size) {
+  return std::make_unique<StreamLane>(client, options, clock, std::move(sessions), input_size, output_size);
+}
+
+std::unique_ptr<Lane> MakeUnaryLane(Client* client, const LoadOptions& options, const LoadClock& clock,
+                                    std::vector<std::string> sessions, uint32_t input_size, uint32_t output_size) {
+  return std::make_unique<UnaryLane>(client, options, clock, std::move(sessions), input_size, output_size);
+}
+
+}  // namespace lstmd::client

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// lstmctl: the command line client of lstmd. Exit status: 0 done, 1 failed, 2 used wrongly.
+#include <csignal>
+#include <cstdio>
+#include <exception>
+#include <iostream>
+#include <string>
+
+#include "absl/strings/match.h"
+#include "client/error.h"
+#include "client/lstmctl/command.h"
+#include "client/lstmctl/print.h"
+
+namespace lstmd::client {
+namespace {
+
+// What to do about an error, "" when its message says it all.
+std::string Hint(const absl::Status& status, const Context& context) {
+  const std::string reason = GetDetails(status).reason;
+  if (reason == "SESSION_NOT_FOUND") return "lstmctl sessions lists those there are; lstmctl create MODEL ID makes one";
+  if (reason == "MODEL_NOT_FOUND") return "lstmctl models lists those there are; lstmctl load MODEL loads one";
+  if (reason == "SESSION_EXISTS") return "lstmctl create --exists-ok takes it as it is; lstmctl reset starts it anew";
+  if (reason == "MODEL_IN_USE") return "lstmctl sessions MODEL lists its sessions; lstmctl unload --force ends them";
+  if (reason == "NOT_STEPPABLE") return "lstmctl run runs whole sequences";
+  if (reason.empty() && absl::StartsWith(status.message(), "cannot reach")) {
+    return "start a server with: lstmd --repository DIR --listen " + context.server +
+           "\n      or name another with --server ADDRESS or LSTMD_SERVER";
+  }
+  return "";
+}
+
+int Main(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is an error of write, and cleaning up goes on
+  Context context;
+  CLI::App app("lstmctl talks to an lstmd server: models, sessions, steps, sequences, load.", "lstmctl");
+  app.add_option("--server", context.server, "Address of the server: HOST:PORT or unix:PATH")
+      ->envname("LSTMD_SERVER")
+      ->capture_default_str();
+  app.add_flag("--json", context.json, "Answer in JSON");
+  app.add_option("--timeout", context.timeout_seconds, "Longest time for one call, seconds; 0: none")
+      ->capture_default_str();
+  app.set_version_flag("--version", LSTMD_VERSION);
+  app.require_subcommand(1);
+  app.fallthrough();
+  app.footer(
+      "lstmctl COMMAND --help says more about one, with an example.\nExit status: 0 done, 1 failed, 2 wrong use.");
+  AddModelCommands(&app, &context);
+  AddSessionCommands(&app, &context);
+  AddStepCommand(&app, &context);
+  AddStreamCommand(&app, &context);
+  AddRunCommand(&app, &context);
+  AddBenchCommand(&app, &context);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  const absl::Status status = context.run();
+  if (status.ok()) return 0;
+  if (context.json) {
+    std::cerr << ToJson(status).dump(2, ' ', false, Json::error_handler_t::replace) << "\n";
+    return 1;
+  }
+  std::cerr << "lstmctl: " << Describe(status) << "\n";
+  const std::string hint = Hint(status, context);
+  if (!hint.empty()) std::cerr << "hint: " << hint << "\n";
+  return 1;
+}
+
+}  // namespace
+}  // namespace lstmd::client
+
+int main(int argc, char** argv) {
+  try {
+    return lstmd::client::Main(argc, argv);
+  } catch (const std::exception& error) {  // bad_alloc, or a library's
+    std::fprintf(stderr, "lstmctl: %s\n", error.what());
+    return 1;
+  }
+}

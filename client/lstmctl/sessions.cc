@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// lstmctl sessions, create, get, state, reset, delete.
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/time/time.h"
+#include "client/lstmctl/command.h"
+#include "client/lstmctl/print.h"
+
+namespace lstmd::client {
+namespace {
+
+struct SessionArguments {
+  std::string model = "-";
+  std::string name;  // full
+  std::string id;
+  size_t limit = 1000;
+  int64_t version = 0;
+  std::string ttl;
+  std::vector<std::string> labels;
+  bool exists_ok = false;
+  bool with_state = false;
+  bool allow_missing = false;
+  StateFiles files;
+};
+
+std::string Details(const v1::Session& session) {
+  std::string text =
+      absl::StrCat(ShortName(session.name()), " on version ", session.model_version(), ": ", session.steps(),
+                   " steps, epoch ", session.epoch(), ", last seq ", session.last_seq(), ", created ",
+                   Text(session.create_time()), ", idle limit ", TtlText(session.idle_ttl()));
+  for (const auto& [key, value] : session.labels()) absl::StrAppend(&text, ", ", key, "=", value);
+  return text + "\n";
+}
+
+std::string StateText(const State& state) {
+  return absl::StrCat("h [", absl::StrJoin(state.h.shape, ", "), "]\n", Text(state.h), "c [",
+                      absl::StrJoin(state.c.shape, ", "), "]\n", Text(state.c));
+}
+
+absl::Status List(const Context& context, const SessionArguments& arguments) {
+  absl::StatusOr<std::unique_ptr<Client>> client = context.Connect();
+  if (!client.ok()) return client.status();
+  absl::StatusOr<std::vector<v1::Session>> sessions = (*client)->ListSessions(arguments.model, arguments.limit);
+  if (!sessions.ok()) return sessions.status();
+  if (context.json) {
+    Json json = Json::array();
+    for (const v1::Session& session : *sessions) json.push_back(ToJson(session));
+    return PrintJson(json);
+  }
+  if (sessions->empty()) return Print("There are no sessions.\n");
+  Table table({"SESSION", "VERSION", "STEPS", "EPOCH", "SEQ", "CREATED", "LAST STEP", "IDLE LIMIT"});
+  for (const v1::Session& session : *sessions) {
+    table.Add({ShortName(session.name()), absl::StrCat(session.model_version()), absl::StrCat(session.steps()),
+               absl::StrCat(session.epoch()), absl::StrCat(session.last_seq()), Text(session.create_time()),
+               session.has_last_step_time() ? Text(session.last_step_time()) : "-", TtlText(session.idle_ttl())});
+  }
+  std::string text = table.Text();
+  if (sessions->size() == arguments.limit)
+    absl::StrAppend(&text, "(at most ", arguments.limit, " are shown; --limit)\n");
+  return Print(text);
+}
+
+absl::Status Create(const Context& context, const SessionArguments& arguments) {
+  CreateSessionOptions options;
+  options.id = arguments.id;
+  options.model_version = arguments.version;
+  options.exists_ok = arguments.exists_ok;
+  if (!arguments.ttl.empty()) {
+    absl::Duration ttl;
+    if (!absl::ParseDuration(arguments.ttl, &ttl) || ttl < absl::ZeroDuration()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--ttl: '", arguments.ttl, "' is no duration; write 90s, 10m, 1h"));
+    }
+    options.idle_ttl = ttl;
+  }
+  for (const std::string& label : arguments.labels) {
+    const size_t at = label.find('=');
+    if (at == std::string::npos) {
+      return absl::InvalidArgumentError(absl::StrCat("--label: '", label, "' is not KEY=VALUE"));
+    }
+    options.labels[label.substr(0, at)] = label.substr(at + 1);
+  }
+  absl::StatusOr<std::optional<State>> state = arguments.files.Read();
+  if (!state.ok()) return state.status();
+  options.initial_state = *std::move(state);
+  absl::StatusOr<std::unique_ptr<Client>> client = context.Connect();
+  if (!client.ok()) return client.status();
+  absl::StatusOr<Session> session = (*client)->CreateSession(arguments.model, options);
+  if (!session.ok()) return session.status();
+  if (!context.json) return Print(ShortName(session->name()) + "\n");
+  absl::StatusOr<v1::Session> created = session->Get();
+  if (!created.ok()) return created.status();
+  return PrintJson(ToJson(*created));
+}
+
+absl::Status Get(const Context& context, const SessionArguments& arguments) {
+  absl::StatusOr<std::unique_ptr<Client>> client = context.Connect();
+  if (!client.ok()) return client.status();
+  Session session = (*client)->OpenSession(arguments.name);
+  absl::StatusOr<v1::Session> found = session.Get();
+  if (!found.ok()) return found.status();
+  if (!arguments.with_state) return context.json ? PrintJson(ToJson(*found)) : Print(Details(*found));
+  absl::StatusOr<State> state = session.GetState();
+  if (!state.ok()) return state.status();
+  if (!context.json) return Print(Details(*found) + StateText(*state));
+  Json json = ToJson(*found);
+  json["state"] = ToJson(*state);
+  return PrintJson(json);
+}
+
+absl::Status GetState(const Context& context, const SessionArguments& arguments) {
+  absl::StatusOr<std::unique_ptr<Client>> client = context.Connect();
+  if (!client.ok()) return client.status();
+  absl::StatusOr<State> state = (*client)->OpenSession(arguments.name).GetState();
+  if (!state.ok()) return state.status();
+  if (!arguments.files.h.empty()) return arguments.files.Write(*state);
+  return context.json ? PrintJson(ToJson(*state)) : Print(StateText(*state));
+}
+
+absl::Status Reset(const Context& context, const SessionArguments& arguments) {
+  absl::StatusOr<std::optional<State>> state = arguments.files.Read();
+  if (!state.ok()) return state.status();
+  absl::StatusOr<std::unique_ptr<Client>> client = context.Connect();
+  if (!client.ok()) return client.status();
+  absl::StatusOr<v1::Session> session = (*client)->OpenSession(arguments.name).Reset(*state);
+  if (!session.ok()) return session.status();
+  return context.json ? PrintJson(ToJson(*session)) : Print(Details(*session));
+}
+
+absl::Status Delete(const Context& context, const SessionArguments& arguments) {
+  absl::StatusOr<std::unique_ptr<Client>> client = context.Connect();
+  if (!client.ok()) return client.status();
+  absl::Status status = (*client)->OpenSession(arguments.name).Delete(arguments.allow_missing);
+  if (!status.ok()) return status;
+  if (context.json) return PrintJson(Json{{"deleted", ShortName(arguments.name)}});
+  return Print(absl::StrCat(ShortName(arguments.name), " is deleted\n"));
+}
+
+}  // namespace
+
+void AddSessionCommands(CLI::App* app, Context* context) {
+  auto arguments = std::make_shared<SessionArguments>();
+  CLI::App* list = app->add_subcommand("sessions", "List the living sessions");
+  list->add_option("MODEL", arguments->model, "Only those of this model")->type_name("");
+  list->add_option("--limit", arguments->limit, "At most this many")->capture_default_str();
+  list->footer("Example:\n  lstmctl sessions sunspots");
+  list->callback([=] { context->run = [=] { return List(*context, *arguments); }; });
+
+  CLI::App* create = app->add_subcommand("create", "Start a session: a stream of time through a model");
+  create->add_option("MODEL", arguments->model, "The model")->required()->type_name("");
+  create->add_option("ID", arguments->id, "Its id; without, the server makes one")->type_name("");
+  create->add_option("--version", arguments->version, "Version of the model; 0: the default")->capture_default_str();
+  create->add_option("--ttl", arguments->ttl, "End it after this long without a step: 90s, 10m, 1h; 0: never")
+      ->type_name("DURATION");
+  create->add_option("--label", arguments->labels, "Something to know it by")
+      ->type_name("KEY=VALUE")
+      ->allow_extra_args(false);
+  create->add_flag("--exists-ok", arguments->exists_ok, "Take the session of this id if there is one");
+  arguments->files.AddTo(create, "Start from this");
+  create->footer("Example:\n  lstmctl create sunspots alice --ttl 10m --label owner=me");
+  create->callback([=] { context->run = [=] { return Create(*context, *arguments); }; });
+
+  CLI::App* get = app->add_subcommand("get", "Show a session");
+  AddSessionArgument(get, &arguments->name);
+  get->add_flag("--state", arguments->with_state, "Also its hidden and cell state");
+  get->footer("Example:\n  lstmctl get sunspots/alice");
+  get->callback([=] { context->run = [=] { return Get(*context, *arguments); }; });
+
+  CLI::App* state = app->add_subcommand("state", "Read the hidden and cell state of a session");
+  AddSessionArgument(state, &arguments->name);
+  arguments->files.AddTo(state, "Write here the");
+  state->footer("Example:\n  lstmctl state sunspots/alice --h h.npy --c c.npy");
+  state->callback([=] { context->run = [=] { return GetState(*context, *arguments); }; });
+
+  CLI::App* reset = app->add_subcommand("reset", "Set a session back to the beginning, or to a given state");
+  AddSessionArgument(reset, &arguments->name);
+  arguments->files.AddTo(reset, "Go on from this");
+  reset->footer("Example:\n  lstmctl reset sunspots/alice");
+  reset->callback([=] { context->run = [=] { return Reset(*context, *arguments); }; });
+
+  CLI::App* remove = app->add_subcommand("delete", "End a session");
+  AddSessionArgument(remove, &arguments->name);
+  remove->add_flag("--allow-missing", arguments->allow_missing, "No error when there is none");
+  remove->footer("Example:\n  lstmctl delete sunspots/alice");
+  remove->callback([=] { context->run = [=] { return Delete(*context, *arguments); }; });
+}
+
+}  // namespace lstmd::client
