@@ -19,6 +19,3 @@ add_library(lstmd_engine STATIC
 target_link_libraries(lstmd_engine
   PUBLIC lstmd_names lstmd_model_files lstmd_cpu absl::btree absl::flat_hash_map absl::function_ref
   PRIVATE absl::inlined_vector absl::hash absl::str_format Threads::Threads)
-if(NOT EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/repository.cc)
-  target_sources(lstmd_engine PRIVATE repository_pending.cc)
-endif()

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Engine: the library's front door. Models, sessions and work; no gRPC. Owns backends, model registry, session store and
-// one scheduler per device.
+// Engine: the library's front door. Models, sessions and work; no gRPC. Owns backends, model registry, session store
+// and one scheduler per device.
 //
 // Thread safety: all methods, from any thread. Only LoadModel, UnloadModel, Drain and the calls that say so block;
 // everything on the way of a step (FindSession, Submit) only locks briefly and never waits for a device.
@@ -30,8 +30,8 @@ namespace lstmd {
 struct SchedulerOptions {
   // Rows in one device call. More: more throughput under load, longer calls.
   uint32_t max_batch_size = 256;
-  // Units (see Row) of one row in one device call; longer work runs in slices of this many. More: less overhead for long
-  // sequences, longer waits for steps beside them.
+  // Units (see Row) of one row in one device call; longer work runs in slices of this many. More: less overhead for
+  // long sequences, longer waits for steps beside them.
   uint32_t slice_units = 16;
   // Work waiting for one model; above it RESOURCE_EXHAUSTED / QUEUE_FULL. More: bursts are absorbed, latency grows.
   uint32_t max_queued_per_model = 65536;
@@ -187,8 +187,8 @@ class Engine {
   // Same, for work that arrived together: one lock, and the best chance of one batch.
   virtual void SubmitAll(absl::Span<Work* const> work) = 0;
 
-  // Refuses new work and sessions with UNAVAILABLE / DRAINING and waits for what is in flight, at most until `deadline`.
-  // Returns whether all was finished.
+  // Refuses new work and sessions with UNAVAILABLE / DRAINING and waits for what is in flight, at most until
+  // `deadline`. Returns whether all was finished.
   virtual bool Drain(absl::Time deadline) = 0;
 
   virtual EngineStats Stats() const = 0;

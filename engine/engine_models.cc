@@ -50,6 +50,14 @@ absl::StatusOr<int64_t> HighestVersion(const std::string& root, std::string_view
   return highest;
 }
 
+absl::Status InUse(const Model& model, int64_t sessions) {
+  const std::string resource = ModelResource(model.name());
+  return FailedPrecondition("MODEL_IN_USE", absl::StrCat("version ", model.version(), " of '", resource, "' has ",
+                                                         sessions, " sessions; end them first, or unload with force"))
+      .Resource(resource)
+      .With("sessions", absl::StrCat(sessions));
+}
+
 std::vector<float> Copy(const FloatArray& array) { return {array.data(), array.data() + array.size()}; }
 
 }  // namespace
@@ -163,15 +171,13 @@ absl::Status EngineImpl::UnloadModel(std::string_view name, int64_t version, boo
   if (absl::Status status = CheckName(name, version); !status.ok()) return status;
   const absl::StatusOr<std::vector<std::shared_ptr<Model>>> models = registry_.FindForUnload(name, version);
   if (!models.ok()) return models.status();
+  // All or none where sessions forbid it.
+  for (const std::shared_ptr<Model>& model : *models) {
+    if (!force && model->sessions() != 0) return InUse(*model, model->sessions());
+  }
   for (const std::shared_ptr<Model>& model : *models) {
     const int64_t sessions = model->Close(force);
-    if (sessions != 0 && !force) {
-      return FailedPrecondition("MODEL_IN_USE",
-                                absl::StrCat("version ", model->version(), " of '", ModelResource(name), "' has ",
-                                             sessions, " sessions; end them first, or unload with force"))
-          .Resource(ModelResource(name))
-          .With("sessions", absl::StrCat(sessions));
-    }
+    if (!force && sessions != 0) return InUse(*model, sessions);
     registry_.BeginUnload(*model);
     EndSessionsOf(*model);
     model->scheduler().WaitIdle(*model);
@@ -182,12 +188,12 @@ absl::Status EngineImpl::UnloadModel(std::string_view name, int64_t version, boo
 
 absl::StatusOr<ModelInfo> EngineImpl::GetModel(std::string_view name, int64_t version) const {
   if (absl::Status status = CheckName(name, version); !status.ok()) return status;
-  const std::map<ModelRegistry::Key, ModelInfo> known = registry_.Describe();
   if (version == 0) {
     const absl::StatusOr<std::shared_ptr<Model>> model = registry_.Find(name, 0);
     if (!model.ok()) return model.status();
     version = (*model)->version();
   }
+  const std::map<ModelRegistry::Key, ModelInfo> known = registry_.Describe();
   if (const auto it = known.find({std::string(name), version}); it != known.end()) return it->second;
   if (!options_.repository.empty()) {
     const absl::StatusOr<std::vector<RepositoryEntry>> entries = ListRepository(options_.repository);
