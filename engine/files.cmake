@@ -3,6 +3,7 @@ add_library(
   lstmd_model_files STATIC
   errors.cc
   clock.cc
+  plugin.cc
   json.cc
   spec.cc
   spec_json.cc
@@ -25,3 +26,5 @@ include(checkpoint/onnx.cmake OPTIONAL RESULT_VARIABLE onnx_cmake)
 if(onnx_cmake)
   target_compile_definitions(lstmd_model_files PRIVATE LSTMD_HAVE_ONNX)
 endif()
+target_compile_definitions(lstmd_model_files PUBLIC LSTMD_VERSION="${PROJECT_VERSION}")
+target_link_libraries(lstmd_model_files PRIVATE ${CMAKE_DL_LIBS})

@@ -9,22 +9,24 @@
 #include <cstdint>
 #include <cstring>
 
+#include "engine/host_device.h"
+
 namespace lstmd {
 
-inline uint32_t FloatBits(float value) {
+LSTMD_HD uint32_t FloatBits(float value) {
   uint32_t bits;
   std::memcpy(&bits, &value, sizeof bits);
   return bits;
 }
 
-inline float FloatFromBits(uint32_t bits) {
+LSTMD_HD float FloatFromBits(uint32_t bits) {
   float value;
   std::memcpy(&value, &bits, sizeof value);
   return value;
 }
 
 // IEEE 754 binary16: 1 sign bit, 5 of the exponent, 10 of the mantissa.
-inline float F16ToFloat(uint16_t half) {
+LSTMD_HD float F16ToFloat(uint16_t half) {
   constexpr uint32_t kExponent = 0x7c00u << 13;
   const uint32_t sign = uint32_t{half & 0x8000u} << 16;
   uint32_t bits = uint32_t{half & 0x7fffu} << 13;
@@ -38,7 +40,7 @@ inline float F16ToFloat(uint16_t half) {
   return FloatFromBits(sign | bits);
 }
 
-inline uint16_t FloatToF16(float value) {
+LSTMD_HD uint16_t FloatToF16(float value) {
   constexpr uint32_t kInfinity = 255u << 23;
   constexpr uint32_t kTooLarge = (127u + 16u) << 23;    // 2^16
   constexpr uint32_t kSmallestNormal = 113u << 23;      // 2^-14
@@ -59,9 +61,9 @@ inline uint16_t FloatToF16(float value) {
 }
 
 // bfloat16: the upper half of a binary32.
-inline float Bf16ToFloat(uint16_t half) { return FloatFromBits(uint32_t{half} << 16); }
+LSTMD_HD float Bf16ToFloat(uint16_t half) { return FloatFromBits(uint32_t{half} << 16); }
 
-inline uint16_t FloatToBf16(float value) {
+LSTMD_HD uint16_t FloatToBf16(float value) {
   const uint32_t bits = FloatBits(value);
   if ((bits & 0x7fffffffu) > 0x7f800000u) return static_cast<uint16_t>((bits >> 16) | 0x40u);
   return static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
