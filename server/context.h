@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef LSTMD_SERVER_CONTEXT_H_
+#define LSTMD_SERVER_CONTEXT_H_
+
+#include <atomic>
+#include <cstdint>
+
+#include "absl/time/time.h"
+#include "engine/engine.h"
+#include "server/blocking_pool.h"
+
+namespace lstmd::server {
+
+class StreamRegistry;  // server/stream_registry.h
+
+// Bounds on what one message or stream may ask for.
+struct Limits {
+  // Largest request, and largest reply the server will make.
+  uint64_t max_message_bytes = 64 << 20;
+  // Steps that one stream may have in flight before it is no longer read.
+  uint32_t max_in_flight_per_stream = 8192;
+};
+
+// Items of one Step or RunSequences call; rows of all its batches together; steps of one frame.
+inline constexpr int kMaxItems = 4096;
+inline constexpr int64_t kMaxRows = 65536;
+
+// What all services share; outlives them.
+struct Context {
+  Engine* engine = nullptr;
+  Limits limits;
+  StreamRegistry* streams = nullptr;
+  // For engine calls that wait: a load may take minutes, so sessions have threads of their own.
+  BlockingPool* session_pool = nullptr;
+  BlockingPool* model_pool = nullptr;
+  // For GetServerInfo.
+  absl::Time start_time;
+  uint32_t max_batch_size = 0;
+  std::atomic<bool> draining{false};
+  // For a session that gives none.
+  absl::Duration idle_ttl;
+};
+
+}  // namespace lstmd::server
+
+#endif  // LSTMD_SERVER_CONTEXT_H_

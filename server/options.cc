@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/options.h"
+
+#include <limits>
+
+#include "CLI/CLI.hpp"
+#include "absl/strings/numbers.h"
+#include "server/version.h"
+
+namespace lstmd::server {
+namespace {
+
+constexpr char kDescription[] =
+    "lstmd serves LSTM models: sessions keep their state on the server, steps of many sessions run in one batch.";
+
+constexpr char kFooter[] =
+    "Every flag can also stand in the file of --config (\"threads = 2\", one per line) or in the environment\n"
+    "(LSTMD_THREADS=2). A flag goes before the file, the file before the environment.\n\n"
+    "Durations are written 250ms, 30s, 5m, 1h30m; sizes 65536, 64KiB, 64MiB, 1GiB.\n\n"
+    "Examples:\n"
+    "  lstmd --repository models\n"
+    "  lstmd --repository models --listen 0.0.0.0:8001 --listen unix:/run/lstmd.sock --log-format json\n\n"
+    "A repository is a folder NAME/VERSION/ with model.safetensors or model.onnx, and lstm.json where the file does\n"
+    "not say everything. Signals: SIGTERM or SIGINT ends well: what is in flight is answered first; a second one ends\n"
+    "at once.\n\n"
+    "Exit codes: 0 ended well, 1 could not serve, 2 bad flag or repository, 3 no such device in this build or machine.";
+
+// "--drain-timeout" to "LSTMD_DRAIN_TIMEOUT".
+std::string EnvironmentName(const std::string& flag) {
+  std::string name = "LSTMD_";
+  for (const char c : flag.substr(2)) name += c == '-' ? '_' : static_cast<char>(std::toupper(c));
+  return name;
+}
+
+std::string CheckListen(const std::string& address) {
+  if (address.rfind("unix:", 0) == 0) return address.size() > 5 ? "" : "want a path after unix:";
+  const size_t colon = address.rfind(':');
+  int port = -1;
+  if (colon == std::string::npos || colon == 0 || !absl::SimpleAtoi(address.substr(colon + 1), &port) || port < 0 ||
+      port > 65535) {
+    return "got '" + address + "', want HOST:PORT with a port from 0 to 65535, or unix:PATH";
+  }
+  return "";
+}
+
+std::string CheckDevice(const std::string& device) {
+  int index = -1;
+  if (device == "auto" || device == "cpu") return "";
+  if (device.rfind("cuda:", 0) == 0 && absl::SimpleAtoi(device.substr(5), &index) && index >= 0) return "";
+  return "got '" + device + "', want auto, cpu or cuda:N";
+}
+
+// Adds flags of one group, each with its place in the environment.
+class Flags {
+ public:
+  Flags(CLI::App* app, std::string group) : app_(*app), group_(std::move(group)) {}
+
+  template <typename T>
+  CLI::Option* Add(const std::string& flag, T* value, const std::string& help) {
+    return Finish(flag, app_.add_option(flag, *value, help)->capture_default_str());
+  }
+
+  void AddDuration(const std::string& flag, absl::Duration* value, const std::string& help) {
+    const auto check = [](const std::string& text) {
+      absl::Duration parsed;
+      const bool good = absl::ParseDuration(text, &parsed) && parsed >= absl::ZeroDuration();
+      return good ? std::string() : "got '" + text + "', want a duration such as 250ms, 30s or 1h; 0 or more";
+    };
+    const auto set = [value](const std::string& text) { (void)absl::ParseDuration(text, value); };
+    Finish(flag, app_.add_option_function<std::string>(flag, set, help)
+                     ->check(CLI::Validator(check, "", ""))
+                     ->default_str(absl::FormatDuration(*value))
+                     ->type_name("DURATION"));
+  }
+
+  template <typename T>
+  CLI::Option* AddSize(const std::string& flag, T* value, const std::string& help) {
+    return Add(flag, value, help)->transform(CLI::AsSizeValue(false))->type_name("SIZE");
+  }
+
+ private:
+  CLI::Option* Finish(const std::string& flag, CLI::Option* option) {
+    return option->group(group_)->envname(EnvironmentName(flag));
+  }
+
+  CLI::App& app_;
+  const std::string group_;
+};
+
+void AddFlags(CLI::App* app, ServerOptions* options) {
+  Flags serving(app, "Serving");
+  serving.Add("--repository", &options->engine.repository, "Folder of the models; empty: none is loaded at the start")
+      ->type_name("DIR");
+  serving
+      .Add("--listen", &options->listen,
+           "Where to serve, repeatable: HOST:PORT or unix:PATH. Port 0 takes a free one and prints it")
+      ->check(CLI::Validator(CheckListen, "", ""))
+      ->type_name("ADDRESS")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  serving.AddDuration("--drain-timeout", &options->drain_timeout,
+                      "On SIGTERM, how long work in flight and open streams may take to end");
+  serving.AddSize("--max-message-size", &options->limits.max_message_bytes,
+                  "Largest request, and largest reply that is made");
+  serving
+      .Add("--max-in-flight-per-stream", &options->limits.max_in_flight_per_stream,
+           "Steps of one stream that may be in flight; above it the stream is not read")
+      ->check(CLI::Range(1, 1 << 24));
+  serving.AddDuration("--keepalive-time", &options->keepalive_time, "Ping a silent connection after this long");
+  serving.AddDuration("--keepalive-timeout", &options->keepalive_timeout,
+                      "Drop it when the ping has no answer for so long");
+
+  Flags computing(app, "Computing");
+  computing
+      .Add("--device", &options->device, "auto, cpu or cuda:N; auto takes the first GPU and falls back to the CPU")
+      ->check(CLI::Validator(CheckDevice, "", ""));
+  computing.Add("--threads", &options->threads, "Threads that compute on the CPU; 0: one for each core")
+      ->check(CLI::Range(0, 1024));
+  SchedulerOptions& scheduler = options->engine.scheduler;
+  computing
+      .Add("--max-batch-size", &scheduler.max_batch_size,
+           "Rows in one device call. More: more throughput under load, longer calls")
+      ->check(CLI::Range(1, 65536));
+  computing
+      .Add("--slice-units", &scheduler.slice_units,
+           "Time steps of a long sequence between two chances for others. More: less overhead, longer waits")
+      ->check(CLI::Range(1, 1 << 20));
+  computing.AddDuration("--max-queue-delay", &scheduler.max_queue_delay,
+                        "Wait so long for more rows before a device call; 0 never waits");
+  computing
+      .Add("--max-queued-per-model", &scheduler.max_queued_per_model,
+           "Work waiting for one model; above it RESOURCE_EXHAUSTED")
+      ->check(CLI::Range(1, std::numeric_limits<int>::max()));
+  computing
+      .Add("--max-queued-per-session", &scheduler.max_queued_per_session,
+           "Work waiting in one session; above it RESOURCE_EXHAUSTED")
+      ->check(CLI::Range(1, std::numeric_limits<int>::max()));
+
+  Flags sessions(app, "Sessions");
+  SessionOptions& session = options->engine.sessions;
+  sessions.Add("--max-sessions", &session.max_sessions, "Sessions of all models; above it RESOURCE_EXHAUSTED");
+  sessions.AddDuration("--session-idle-ttl", &session.idle_ttl,
+                       "A session without a step for this long ends, unless it says otherwise; 0: never");
+  sessions.Add("--replay-ring", &session.replay_ring, "Replies kept per session for repeated sequenced steps")
+      ->check(CLI::Range(0, 65536));
+  sessions.AddDuration("--tombstone-ttl", &session.tombstone_ttl,
+                       "How long the name of an ended session answers how it ended");
+  sessions.Add("--max-tombstones", &session.max_tombstones, "How many such names are kept");
+
+  Flags logging(app, "Logging");
+  logging.Add("--log-level", &options->log_level, "trace, debug, info, warn, error or off")
+      ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "off"}))
+      ->type_name("LEVEL");
+  logging.Add("--log-format", &options->log_format, "text, or json: one object per line; to stderr")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->type_name("FORMAT");
+}
+
+// One line, whatever the library made of it.
+std::string OneLine(std::string text) {
+  for (char& c : text) {
+    if (c == '\n' || c == '\r') c = ' ';
+  }
+  return text;
+}
+
+}  // namespace
+
+std::optional<ServerOptions> ParseOptions(int argc, const char* const* argv, std::ostream& out, std::ostream& err,
+                                          int* exit_code) {
+  ServerOptions options;
+  CLI::App app(kDescription, "lstmd");
+  app.footer(kFooter);
+  app.set_version_flag("--version", std::string("lstmd ") + kVersion);
+  app.set_config("--config", "", "File with flags, one \"name = value\" per line", false)
+      ->type_name("FILE")
+      ->envname("LSTMD_CONFIG");
+  app.allow_config_extras(CLI::config_extras_mode::error);
+  AddFlags(&app, &options);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& success) {
+    *exit_code = app.exit(success, out, err);
+    return std::nullopt;
+  } catch (const std::exception& error) {
+    err << "lstmd: " << OneLine(error.what()) << " (see lstmd --help)" << std::endl;
+    *exit_code = 2;
+    return std::nullopt;
+  }
+  constexpr uint64_t kMinMessage = 1024;
+  constexpr uint64_t kMaxMessage = std::numeric_limits<int>::max();  // gRPC's own limit
+  if (options.limits.max_message_bytes < kMinMessage || options.limits.max_message_bytes > kMaxMessage) {
+    err << "lstmd: --max-message-size: got " << options.limits.max_message_bytes << ", want " << kMinMessage << " to "
+        << kMaxMessage << " (see lstmd --help)" << std::endl;
+    *exit_code = 2;
+    return std::nullopt;
+  }
+  return options;
+}
+
+}  // namespace lstmd::server

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What can be set from outside: flags, environment, a file.
+#ifndef LSTMD_SERVER_OPTIONS_H_
+#define LSTMD_SERVER_OPTIONS_H_
+
+#include <cstdint>
+#include <optional>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "engine/engine.h"
+#include "server/context.h"
+
+namespace lstmd::server {
+
+// Defaults here are the defaults of the flags; ParseOptions documents each.
+struct ServerOptions {
+  std::vector<std::string> listen = {"127.0.0.1:8001"};
+  std::string device = "auto";
+  int threads = 0;
+  EngineOptions engine;
+  Limits limits;
+  absl::Duration keepalive_time = absl::Seconds(60);
+  absl::Duration keepalive_timeout = absl::Seconds(20);
+  absl::Duration drain_timeout = absl::Seconds(30);
+  std::string log_level = "info";
+  std::string log_format = "text";
+};
+
+// Reads flags, then the environment, then the file of --config: what comes first wins. nullopt when the program should
+// end with *exit_code: 0 after --help and --version (written to `out`), 2 after one line on `err` about what is wrong.
+std::optional<ServerOptions> ParseOptions(int argc, const char* const* argv, std::ostream& out, std::ostream& err,
+                                          int* exit_code);
+
+}  // namespace lstmd::server
+
+#endif  // LSTMD_SERVER_OPTIONS_H_

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/server.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "engine/errors.h"
+#include "grpcpp/ext/proto_server_reflection_plugin.h"
+#include "grpcpp/health_check_service_interface.h"
+#include "grpcpp/server.h"
+#include "grpcpp/server_builder.h"
+#include "server/device.h"
+#include "server/inference_service.h"
+#include "server/model_service.h"
+#include "server/session_service.h"
+#include "server/stream_registry.h"
+#include "spdlog/spdlog.h"
+
+namespace lstmd::server {
+namespace {
+
+constexpr int kSessionThreads = 4;
+constexpr int kModelThreads = 2;
+constexpr size_t kMaxQueuedCalls = 10'000;
+// After the drain only calls that never end by themselves are left: watches of the health, reflection.
+constexpr absl::Duration kLastCalls = absl::Milliseconds(200);
+
+int Milliseconds(absl::Duration duration) {
+  return static_cast<int>(std::clamp<int64_t>(absl::ToInt64Milliseconds(duration), 1, INT32_MAX));
+}
+
+class RunningServer final : public Server {
+ public:
+  RunningServer(const ServerOptions& options, std::unique_ptr<Engine> engine)
+      : engine_(std::move(engine)),
+        session_pool_(std::make_unique<BlockingPool>(kSessionThreads, kMaxQueuedCalls)),
+        model_pool_(std::make_unique<BlockingPool>(kModelThreads, kMaxQueuedCalls)),
+        inference_service_(context_),
+        session_service_(context_),
+        model_service_(context_) {
+    context_.engine = engine_.get();
+    context_.limits = options.limits;
+    context_.streams = &streams_;
+    context_.session_pool = session_pool_.get();
+    context_.model_pool = model_pool_.get();
+    context_.start_time = absl::Now();
+    context_.max_batch_size = options.engine.scheduler.max_batch_size;
+    context_.idle_ttl = options.engine.sessions.idle_ttl;
+  }
+
+  ~RunningServer() override {
+    if (server_) {
+      server_->Shutdown(std::chrono::system_clock::now());
+      // Calls that are cancelled end when their work does: what is in the engine, and in the pools.
+      streams_.StopReading();
+      engine_->Drain(absl::Now());
+    }
+    session_pool_.reset();
+    model_pool_.reset();
+    // Waits for the last reaction; the services must live until then, the engine as long as calls have work in it.
+    server_.reset();
+  }
+
+  absl::Status Listen(const ServerOptions& options);
+
+  const std::vector<std::string>& addresses() const override { return addresses_; }
+  Engine& engine() override { return *engine_; }
+  bool Drain(absl::Time deadline) override;
+
+ private:
+  std::unique_ptr<Engine> engine_;
+  StreamRegistry streams_;
+  std::unique_ptr<BlockingPool> session_pool_;
+  std::unique_ptr<BlockingPool> model_pool_;
+  Context context_;
+  InferenceService inference_service_;
+  SessionService session_service_;
+  ModelService model_service_;
+  std::vector<std::string> addresses_;
+  std::unique_ptr<grpc::Server> server_;
+};
+
+absl::Status RunningServer::Listen(const ServerOptions& options) {
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  grpc::ServerBuilder builder;
+  builder.SetMaxReceiveMessageSize(static_cast<int>(options.limits.max_message_bytes));
+  // Replies are bounded where they are made; this leaves room for what stands around the tensors.
+  builder.SetMaxSendMessageSize(-1);
+  // Another server on the same port is an error, not a silent share of the traffic.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, Milliseconds(options.keepalive_time));
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, Milliseconds(options.keepalive_timeout));
+  // Clients may ping, also between calls: streams of sessions are long and often silent.
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 5'000);
+  builder.RegisterService(&inference_service_);
+  builder.RegisterService(&session_service_);
+  builder.RegisterService(&model_service_);
+  std::vector<int> ports(options.listen.size(), -1);
+  for (size_t i = 0; i < options.listen.size(); ++i) {
+    builder.AddListeningPort(options.listen[i], grpc::InsecureServerCredentials(), &ports[i]);
+  }
+  server_ = builder.BuildAndStart();
+  for (size_t i = 0; i < ports.size(); ++i) {
+    const std::string& address = options.listen[i];
+    if (ports[i] <= 0 || !server_) {
+      server_.reset();
+      return Unavailable("LISTEN", absl::StrCat("cannot listen on ", address,
+                                                ": it is in use, not allowed, or no address of this machine"));
+    }
+    const bool is_unix = address.rfind("unix:", 0) == 0;
+    addresses_.push_back(is_unix ? address : absl::StrCat(address.substr(0, address.rfind(':')), ":", ports[i]));
+  }
+  if (!server_) return Unavailable("LISTEN", "cannot serve");
+  if (grpc::HealthCheckServiceInterface* health = server_->GetHealthCheckService()) {
+    for (const char* service : {v1::InferenceService::service_full_name(), v1::SessionService::service_full_name(),
+                                v1::ModelService::service_full_name()}) {
+      health->SetServingStatus(service, true);
+    }
+    health->SetServingStatus(true);
+  }
+  return absl::OkStatus();
+}
+
+bool RunningServer::Drain(absl::Time deadline) {
+  context_.draining.store(true, std::memory_order_relaxed);
+  if (grpc::HealthCheckServiceInterface* health = server_->GetHealthCheckService()) health->SetServingStatus(false);
+  streams_.SendGoAway(deadline);
+  const bool finished = engine_->Drain(deadline);
+  streams_.StopReading();
+  const bool closed = streams_.WaitUntilEmpty(deadline);
+  const absl::Time last = std::min(deadline, absl::Now() + kLastCalls);
+  server_->Shutdown(absl::ToChronoTime(last));
+  return finished && closed;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, std::unique_ptr<Engine> engine) {
+  auto server = std::make_unique<RunningServer>(options, std::move(engine));
+  if (absl::Status status = server->Listen(options); !status.ok()) return status;
+  return server;
+}
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
+  absl::StatusOr<std::vector<std::unique_ptr<Backend>>> backends = MakeBackends(options);
+  if (!backends.ok()) return backends.status();
+  absl::StatusOr<std::unique_ptr<Engine>> engine = Engine::Create(options.engine, *std::move(backends));
+  if (!engine.ok()) return engine.status();
+  if (!options.engine.repository.empty()) {
+    absl::StatusOr<int> ready = (*engine)->LoadRepository();
+    if (!ready.ok()) return ready.status();
+    int failed = 0;
+    std::string token;
+    do {
+      absl::StatusOr<Page<ModelInfo>> page = (*engine)->ListModels(0, token);
+      if (!page.ok()) return page.status();
+      for (const ModelInfo& model : page->items) {
+        if (model.state == ModelState::kReady) {
+          spdlog::info("loaded {} version {}: {} parameters on {}", model.name, model.version, model.parameters,
+                       model.device);
+        } else if (model.state == ModelState::kFailed) {
+          ++failed;
+          spdlog::error("{} version {} did not load: {}", model.name, model.version, model.error);
+        }
+      }
+      token = page->next_token;
+    } while (!token.empty());
+    spdlog::info("{} models ready, {} failed, from {}", *ready, failed, options.engine.repository);
+  }
+  return Start(options, *std::move(engine));
+}
+
+}  // namespace lstmd::server

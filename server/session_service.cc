@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/session_service.h"
+
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "engine/errors.h"
+#include "server/convert_session.h"
+#include "server/errors.h"
+#include "server/names.h"
+#include "server/rpc.h"
+
+namespace lstmd::server {
+namespace {
+
+// Which fields of a session an update is about.
+struct UpdatePaths {
+  bool labels = false;
+  bool idle_ttl = false;
+  bool expire_time = false;
+  bool state = false;
+};
+
+absl::StatusOr<UpdatePaths> ReadMask(const v1::UpdateSessionRequest& request) {
+  UpdatePaths paths;
+  if (request.update_mask().paths().empty()) {
+    const v1::Session& session = request.session();
+    paths.labels = !session.labels().empty();
+    paths.idle_ttl = session.has_idle_ttl();
+    paths.expire_time = session.has_expire_time();
+    paths.state = session.has_state();
+    return paths;
+  }
+  for (int i = 0; i < request.update_mask().paths_size(); ++i) {
+    const std::string& path = request.update_mask().paths(i);
+    if (path == "labels") {
+      paths.labels = true;
+    } else if (path == "idle_ttl") {
+      paths.idle_ttl = true;
+    } else if (path == "expire_time") {
+      paths.expire_time = true;
+    } else if (path == "state") {
+      paths.state = true;
+    } else {
+      return InvalidArgument("FIELD_MASK", absl::StrCat("got the path '", Printable(path),
+                                                        "', want labels, idle_ttl, expire_time or state"))
+          .Field(absl::StrCat("update_mask.paths[", i, "]"))
+          .With("path", Printable(path));
+    }
+  }
+  return paths;
+}
+
+std::map<std::string, std::string> Labels(const v1::Session& session) {
+  return {session.labels().begin(), session.labels().end()};
+}
+
+absl::StatusOr<SessionName> ReadName(std::string_view name, std::string_view field) {
+  absl::StatusOr<SessionName> parsed = ParseSessionName(name);
+  if (!parsed.ok()) return PrefixField(parsed.status(), field);
+  return parsed;
+}
+
+absl::Status CheckDurability(const v1::Session& session) {
+  if (session.durability() == v1::Session::DURABILITY_UNSPECIFIED || session.durability() == v1::Session::NONE) {
+    return absl::OkStatus();
+  }
+  return PrefixField(NotInThisRelease("a durability other than NONE", ""), "session.durability");
+}
+
+}  // namespace
+
+absl::Status SessionService::Create(const v1::CreateSessionRequest& request, v1::Session* response) {
+  absl::StatusOr<std::string_view> model = ParseModelName(request.parent());
+  if (!model.ok()) return PrefixField(model.status(), "parent");
+  if (absl::Status status = CheckDurability(request.session()); !status.ok()) return status;
+  CreateSessionParams params;
+  params.model = *model;
+  params.id = request.session_id();
+  params.exists_ok = request.exists_ok();
+  params.model_version = request.session().model_version();
+  params.labels = Labels(request.session());
+  if (params.model_version < 0) {
+    return InvalidArgument("MODEL_VERSION", absl::StrCat("got version ", params.model_version, ", want 0 or more"))
+        .Field("session.model_version");
+  }
+  if (request.session().has_idle_ttl()) {
+    absl::StatusOr<absl::Duration> ttl = FromProto(request.session().idle_ttl());
+    if (!ttl.ok()) return PrefixField(ttl.status(), "session.idle_ttl");
+    params.idle_ttl = *ttl;
+  }
+  if (request.session().has_expire_time()) {
+    absl::StatusOr<absl::Time> time = FromProto(request.session().expire_time());
+    if (!time.ok()) return PrefixField(time.status(), "session.expire_time");
+    params.expire_time = *time;
+  }
+  if (request.has_initial_state()) {
+    absl::StatusOr<std::shared_ptr<Model>> found = context_.engine->FindModel(params.model, params.model_version);
+    if (!found.ok()) return found.status();
+    absl::StatusOr<StateValues> state = FromProto(request.initial_state(), SpecOf(**found));
+    if (!state.ok()) return PrefixField(state.status(), "initial_state.");
+    params.initial_state = *std::move(state);
+  }
+  absl::StatusOr<SessionInfo> info = context_.engine->CreateSession(params);
+  if (!info.ok()) return info.status();
+  ToProto(*info, nullptr, response);
+  return absl::OkStatus();
+}
+
+absl::Status SessionService::Get(const v1::GetSessionRequest& request, v1::Session* response) {
+  absl::StatusOr<SessionName> name = ReadName(request.name(), "name");
+  if (!name.ok()) return name.status();
+  absl::StatusOr<std::shared_ptr<Session>> session = context_.engine->FindSession(name->model, name->id, false);
+  if (!session.ok()) return session.status();
+  absl::StatusOr<SessionInfo> info = context_.engine->GetSession(name->model, name->id, request.include_state());
+  if (!info.ok()) return info.status();
+  ToProto(*info, &SpecOf(ModelOf(**session)), response);
+  return absl::OkStatus();
+}
+
+absl::Status SessionService::List(const v1::ListSessionsRequest& request, v1::ListSessionsResponse* response) {
+  absl::StatusOr<std::string_view> model = ParseModelNameOrAll(request.parent());
+  if (!model.ok()) return PrefixField(model.status(), "parent");
+  absl::StatusOr<Page<SessionInfo>> page =
+      context_.engine->ListSessions(*model, request.page_size(), request.page_token());
+  if (!page.ok()) return page.status();
+  for (const SessionInfo& info : page->items) ToProto(info, nullptr, response->add_sessions());
+  response->set_next_page_token(page->next_token);
+  return absl::OkStatus();
+}
+
+absl::Status SessionService::Update(const v1::UpdateSessionRequest& request, v1::Session* response) {
+  absl::StatusOr<SessionName> name = ReadName(request.session().name(), "session.name");
+  if (!name.ok()) return name.status();
+  absl::StatusOr<UpdatePaths> paths = ReadMask(request);
+  if (!paths.ok()) return paths.status();
+  UpdateSessionParams params;
+  if (paths->labels) params.labels = Labels(request.session());
+  if (paths->idle_ttl) {
+    absl::StatusOr<absl::Duration> ttl = context_.idle_ttl;
+    if (request.session().has_idle_ttl()) ttl = FromProto(request.session().idle_ttl());
+    if (!ttl.ok()) return PrefixField(ttl.status(), "session.idle_ttl");
+    params.idle_ttl = *ttl;
+  }
+  if (paths->expire_time) {
+    absl::StatusOr<absl::Time> time = absl::InfiniteFuture();
+    if (request.session().has_expire_time()) time = FromProto(request.session().expire_time());
+    if (!time.ok()) return PrefixField(time.status(), "session.expire_time");
+    params.expire_time = *time;
+  }
+  if (paths->state) {
+    absl::StatusOr<std::shared_ptr<Session>> session = context_.engine->FindSession(name->model, name->id, false);
+    if (!session.ok()) return session.status();
+    absl::StatusOr<StateValues> state = FromProto(request.session().state(), SpecOf(ModelOf(**session)));
+    if (!state.ok()) return PrefixField(state.status(), "session.state.");
+    params.state = *std::move(state);
+  }
+  absl::StatusOr<SessionInfo> info = context_.engine->UpdateSession(name->model, name->id, params);
+  if (!info.ok()) return info.status();
+  ToProto(*info, nullptr, response);
+  return absl::OkStatus();
+}
+
+absl::Status SessionService::Delete(const v1::DeleteSessionRequest& request) {
+  absl::StatusOr<SessionName> name = ReadName(request.name(), "name");
+  if (!name.ok()) return name.status();
+  const absl::Status status = context_.engine->DeleteSession(name->model, name->id);
+  return request.allow_missing() && absl::IsNotFound(status) ? absl::OkStatus() : status;
+}
+
+absl::Status SessionService::Reset(const v1::ResetSessionRequest& request, v1::Session* response) {
+  absl::StatusOr<SessionName> name = ReadName(request.name(), "name");
+  if (!name.ok()) return name.status();
+  std::optional<StateValues> initial;
+  if (request.has_initial_state()) {
+    absl::StatusOr<std::shared_ptr<Session>> session = context_.engine->FindSession(name->model, name->id, false);
+    if (!session.ok()) return session.status();
+    absl::StatusOr<StateValues> state = FromProto(request.initial_state(), SpecOf(ModelOf(**session)));
+    if (!state.ok()) return PrefixField(state.status(), "initial_state.");
+    initial = *std::move(state);
+  }
+  absl::StatusOr<SessionInfo> info = context_.engine->ResetSession(name->model, name->id, initial);
+  if (!info.ok()) return info.status();
+  ToProto(*info, nullptr, response);
+  return absl::OkStatus();
+}
+
+grpc::ServerUnaryReactor* SessionService::CreateSession(grpc::CallbackServerContext* call,
+                                                        const v1::CreateSessionRequest* request,
+                                                        v1::Session* response) {
+  return AnswerFromPool(context_.session_pool, call, "CreateSession", [=] { return Create(*request, response); });
+}
+
+grpc::ServerUnaryReactor* SessionService::GetSession(grpc::CallbackServerContext* call,
+                                                     const v1::GetSessionRequest* request, v1::Session* response) {
+  if (!request->include_state()) return Answer(call, "GetSession", Get(*request, response));
+  return AnswerFromPool(context_.session_pool, call, "GetSession", [=] { return Get(*request, response); });
+}
+
+grpc::ServerUnaryReactor* SessionService::ListSessions(grpc::CallbackServerContext* call,
+                                                       const v1::ListSessionsRequest* request,
+                                                       v1::ListSessionsResponse* response) {
+  return AnswerFromPool(context_.session_pool, call, "ListSessions", [=] { return List(*request, response); });
+}
+
+grpc::ServerUnaryReactor* SessionService::UpdateSession(grpc::CallbackServerContext* call,
+                                                        const v1::UpdateSessionRequest* request,
+                                                        v1::Session* response) {
+  return AnswerFromPool(context_.session_pool, call, "UpdateSession", [=] { return Update(*request, response); });
+}
+
+grpc::ServerUnaryReactor* SessionService::DeleteSession(grpc::CallbackServerContext* call,
+                                                        const v1::DeleteSessionRequest* request,
+                                                        google::protobuf::Empty* /*response*/) {
+  return AnswerFromPool(context_.session_pool, call, "DeleteSession", [=] { return Delete(*request); });
+}
+
+grpc::ServerUnaryReactor* SessionService::ResetSession(grpc::CallbackServerContext* call,
+                                                       const v1::ResetSessionRequest* request, v1::Session* response) {
+  return AnswerFromPool(context_.session_pool, call, "ResetSession", [=] { return Reset(*request, response); });
+}
+
+grpc::ServerUnaryReactor* SessionService::ForkSession(grpc::CallbackServerContext* call,
+                                                      const v1::ForkSessionRequest* /*request*/,
+                                                      v1::Session* /*response*/) {
+  return Answer(call, "ForkSession",
+                NotInThisRelease("ForkSession", "read the state with GetSession and give it to CreateSession"));
+}
+
+grpc::ServerUnaryReactor* SessionService::ExportSession(grpc::CallbackServerContext* call,
+                                                        const v1::ExportSessionRequest* /*request*/,
+                                                        v1::SessionSnapshot* /*response*/) {
+  return Answer(call, "ExportSession",
+                NotInThisRelease("ExportSession", "GetSession with include_state reads h and c"));
+}
+
+grpc::ServerUnaryReactor* SessionService::ImportSession(grpc::CallbackServerContext* call,
+                                                        const v1::ImportSessionRequest* /*request*/,
+                                                        v1::Session* /*response*/) {
+  return Answer(call, "ImportSession", NotInThisRelease("ImportSession", "CreateSession takes an initial_state"));
+}
+
+grpc::ServerUnaryReactor* SessionService::CheckpointSession(grpc::CallbackServerContext* call,
+                                                            const v1::CheckpointSessionRequest* /*request*/,
+                                                            v1::Session* /*response*/) {
+  return Answer(call, "CheckpointSession", NotInThisRelease("CheckpointSession", ""));
+}
+
+grpc::ServerWriteReactor<v1::SessionEvent>* SessionService::WatchSessions(grpc::CallbackServerContext* /*call*/,
+                                                                          const v1::WatchSessionsRequest* /*request*/) {
+  class Refusal final : public grpc::ServerWriteReactor<v1::SessionEvent> {
+   public:
+    Refusal() { Finish(ToGrpcStatus(NotInThisRelease("WatchSessions", ""))); }
+    void OnDone() override { delete this; }
+  };
+  return new Refusal;
+}
+
+}  // namespace lstmd::server

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/step_item.h"
+
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "engine/errors.h"
+
+namespace lstmd::server {
+namespace {
+
+absl::Status NotSteppable(const SessionName& name, const ModelSpec& spec) {
+  return FailedPrecondition(
+             "NOT_STEPPABLE",
+             absl::StrCat("model '", std::string(name.model), "' has ", std::string(Name(spec.direction)),
+                          " and needs the whole sequence: it has no sessions, use RunSequences"))
+      .Resource(FormatModelName(name.model))
+      .With("model", name.model)
+      .With("direction", Name(spec.direction));
+}
+
+}  // namespace
+
+const ModelSpec& StepTarget::spec() const { return SpecOf(session ? ModelOf(*session) : *model); }
+
+absl::StatusOr<StepTarget> FindTarget(Engine* engine, std::string_view session, bool create_if_missing) {
+  absl::StatusOr<SessionName> name = ParseSessionName(session);
+  if (!name.ok()) return PrefixField(name.status(), "session");
+  StepTarget target;
+  target.name = *name;
+  absl::StatusOr<std::shared_ptr<Session>> found = engine->FindSession(name->model, name->id, false);
+  if (found.ok()) {
+    target.session = *std::move(found);
+    return target;
+  }
+  if (!absl::IsNotFound(found.status())) return found.status();
+  absl::StatusOr<std::shared_ptr<Model>> model = engine->FindModel(name->model, 0);
+  if (!model.ok()) return model.status();
+  if (!SpecOf(**model).steppable()) return NotSteppable(*name, SpecOf(**model));
+  if (!create_if_missing) return found.status();
+  target.model = *std::move(model);
+  return target;
+}
+
+absl::Status EnsureSession(Engine* engine, StepTarget* target) {
+  if (target->session) return absl::OkStatus();
+  absl::StatusOr<std::shared_ptr<Session>> made = engine->FindSession(target->name.model, target->name.id, true);
+  if (!made.ok()) return made.status();
+  target->session = *std::move(made);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<uint32_t> CheckStepInput(const TensorView& input, const ModelSpec& spec) {
+  const size_t rank = input.shape.size();
+  const std::string size = std::to_string(spec.input_size);
+  if ((rank != 1 && rank != 2) || input.shape[rank - 1] != spec.input_size) {
+    return ShapeError("the input", input.shape, absl::StrCat("[", size, "] or [T, ", size, "]"));
+  }
+  if (rank == 1) return 1;
+  if (input.shape[0] < 1) return ShapeError("the input", input.shape, absl::StrCat("[T, ", size, "] with T >= 1"));
+  return static_cast<uint32_t>(input.shape[0]);
+}
+
+absl::Status ReplyBudget::Take(uint64_t count, uint64_t size) {
+  uint64_t bytes = 0;
+  if (__builtin_mul_overflow(count, size, &bytes) || bytes > left_) {
+    return InvalidArgument("REPLY_TOO_LARGE",
+                           absl::StrCat("the reply would take more than the ", limit_,
+                                        " bytes that a message may have: ask for less at once, or for the last output"))
+        .With("max_message_bytes", std::to_string(limit_));
+  }
+  left_ -= bytes;
+  return absl::OkStatus();
+}
+
+}  // namespace lstmd::server

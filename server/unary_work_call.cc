@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/unary_work_call.h"
+
+#include "server/errors.h"
+#include "server/logging.h"
+
+namespace lstmd::server {
+
+UnaryWorkCall::UnaryWorkCall(const Context& context, const grpc::CallbackServerContext& call, std::string_view rpc)
+    : context_(context), rpc_(rpc), deadline_(absl::FromChrono(call.deadline())) {}
+
+ItemWork& UnaryWorkCall::AddWork(size_t item, size_t row) {
+  ItemWork& work = works_.emplace_back();
+  work.item = item;
+  work.row = row;
+  work.sink = this;
+  work.deadline = deadline_;
+  return work;
+}
+
+void UnaryWorkCall::Run() {
+  std::vector<Work*> batch;
+  batch.reserve(works_.size());
+  {
+    MutexLock lock(&mutex_);
+    pending_ += works_.size();
+    for (ItemWork& work : works_) {
+      work.cancelled.store(cancelled_, std::memory_order_relaxed);
+      batch.push_back(&work);
+    }
+  }
+  if (!batch.empty()) context_.engine->SubmitAll(batch);
+  {
+    MutexLock lock(&mutex_);
+    --pending_;
+    open_batches_.Leave();
+    if (!MayFinish()) return;
+  }
+  FinishCall();
+}
+
+void UnaryWorkCall::Fail(const absl::Status& status) {
+  LogFailure(Plane::kData, rpc_, status);
+  Finish(ToGrpcStatus(status));
+}
+
+void UnaryWorkCall::OnCancel() {
+  MutexLock lock(&mutex_);
+  cancelled_ = true;
+  // Before Run the works are still being added; Run passes the word on.
+  if (pending_ <= 1) return;
+  for (ItemWork& work : works_) work.cancelled.store(true, std::memory_order_relaxed);
+}
+
+void UnaryWorkCall::OnDone(Work* work, const absl::Status& status) {
+  MutexLock lock(&mutex_);
+  open_batches_.Enter();
+  OnWorkDone(*static_cast<ItemWork*>(work), status);
+  --pending_;
+}
+
+void UnaryWorkCall::OnBatchEnd() {
+  {
+    MutexLock lock(&mutex_);
+    open_batches_.Leave();
+    if (!MayFinish()) return;
+  }
+  FinishCall();
+}
+
+bool UnaryWorkCall::MayFinish() {
+  if (finished_ || pending_ > 0 || !open_batches_.empty()) return false;
+  finished_ = true;
+  return true;
+}
+
+void UnaryWorkCall::FinishCall() {
+  const absl::Status status = Complete();
+  if (!status.ok()) LogFailure(Plane::kData, rpc_, status);
+  Finish(ToGrpcStatus(status));
+}
+
+}  // namespace lstmd::server
