@@ -35,6 +35,7 @@ void AddStepCommand(CLI::App* app, Context* context);
 void AddStreamCommand(CLI::App* app, Context* context);
 void AddRunCommand(CLI::App* app, Context* context);
 void AddBenchCommand(CLI::App* app, Context* context);
+void AddImportCommand(CLI::App* app, Context* context);
 
 // The positional argument SESSION: "MODEL/ID" or "models/MODEL/sessions/ID"; `name` becomes the full name.
 CLI::Option* AddSessionArgument(CLI::App* command, std::string* name);

@@ -51,6 +51,7 @@ int Main(int argc, char** argv) {
   AddStreamCommand(&app, &context);
   AddRunCommand(&app, &context);
   AddBenchCommand(&app, &context);
+  AddImportCommand(&app, &context);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
