@@ -48,22 +48,24 @@ $bin/lstmctl --server "$address" models
 say "Streaming January 1979 to December 2008 through one session, one month a step"
 awk -F, 'NR > 1 && $1 >= "1979-01"' deploy/sample/sunspots.csv >"$work/held_out.csv"
 awk -F, '{print $2 / 100}' "$work/held_out.csv" >"$work/input.csv"
-$bin/lstmctl --server "$address" stream sunspots --input "$work/input.csv" --output "$work/forecast.csv"
+$bin/lstmctl --server "$address" stream sunspots "$work/input.csv" --in-flight 1 --out "$work/forecast.csv"
 paste -d , "$work/held_out.csv" "$work/forecast.csv" | awk -F, -v OFS=, '{print $1, $2, $3 * 100}' >"$work/result.csv"
 code=0
 awk -F, -f deploy/sample/report.awk "$work/result.csv" || code=1
 
 say "What to try next"
+ctl="$bin/lstmctl"
 if [ -n "$keep" ]; then
-  echo "The server keeps running as process $server; its log is $log; stop it with: kill $server"
+  echo "The server keeps running as process $server, its log is $log; stop it with: kill $server"
+  ctl+=" --server $address"
 else
-  echo "deploy/quickstart.sh --keep   leaves the server running; then, with the address it prints:"
+  echo "$bin/lstmd --repository deploy/models    serves until Ctrl-C; then, in another terminal:"
 fi
 cat <<END
-$bin/lstmctl --server $address models                        what is served
-$bin/lstmctl --server $address create sunspots --session mine   a session of your own
-$bin/lstmctl --server $address step sunspots mine 0.9            one month: 90 sunspots; answers the next, / 100
-$bin/lstmctl --server $address bench sunspots --sessions 64      how fast
-$bin/lstmctl --help                                       everything else; README.md has five minutes more
+$ctl create sunspots mine            a session of your own
+$ctl step sunspots/mine 0.9          one month, 90 sunspots: answers the next, / 100
+$ctl get sunspots/mine --state       its hidden and cell state
+$ctl bench --model sunspots          how fast
+$ctl --help                          everything else; README.md goes on from here
 END
 [ $code = 0 ] || { echo "quickstart.sh: the model is no better than the naive forecast" >&2; exit 1; }

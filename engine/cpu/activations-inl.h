@@ -63,15 +63,15 @@ HWY_INLINE V Tanh(D d, V x) {
   const V one = hn::Set(d, 1.0f);
   const V a = hn::Abs(x);
   const V e = ExpOfMinus(d, hn::Add(a, a));
-  const V large = hn::CopySignToAbs(hn::Div(hn::Sub(one, e), hn::Add(one, e)), x);
+  const V large = hn::Div(hn::Sub(one, e), hn::Add(one, e));
   const V s = hn::Mul(x, x);
   V p = hn::Set(d, -5.70498872745e-3f);
   p = hn::MulAdd(p, s, hn::Set(d, 2.06390887954e-2f));
   p = hn::MulAdd(p, s, hn::Set(d, -5.37397155531e-2f));
   p = hn::MulAdd(p, s, hn::Set(d, 1.33314422036e-1f));
   p = hn::MulAdd(p, s, hn::Set(d, -3.33332819422e-1f));
-  const V small = hn::MulAdd(hn::Mul(p, s), x, x);
-  const V y = hn::IfThenElse(hn::Lt(a, hn::Set(d, 0.625f)), small, large);
+  const V small = hn::MulAdd(hn::Mul(p, s), a, a);
+  const V y = hn::CopySignToAbs(hn::IfThenElse(hn::Lt(a, hn::Set(d, 0.625f)), small, large), x);
   return hn::IfThenElse(hn::Eq(x, x), y, x);
 }
 

@@ -17,8 +17,13 @@ absl::Status NoMemory() {
 }
 
 void FindValidSteps(const Row& row, CpuRowScratch& scratch) {
+  if (row.mask == nullptr) {
+    scratch.first_valid = 0;
+    scratch.last_valid = row.steps - 1;
+    return;
+  }
   for (uint32_t t = 0; t < row.steps; ++t) {
-    if (row.mask != nullptr && row.mask[t] == 0) continue;
+    if (row.mask[t] == 0) continue;
     if (scratch.first_valid == kNoStep) scratch.first_valid = t;
     scratch.last_valid = t;
   }

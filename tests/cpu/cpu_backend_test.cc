@@ -60,5 +60,59 @@ TEST(CpuBackendTest, SaysWhichPrecisionsItCannot) {
   EXPECT_EQ(GetCause(status).field, "precision");
 }
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define LSTMD_ALLOCATION_ABORTS 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define LSTMD_ALLOCATION_ABORTS 1
+#endif
+#endif
+
+TEST(CpuBackendTest, ABatchThatDoesNotFitIntoMemoryChangesNothing) {
+#ifdef LSTMD_ALLOCATION_ABORTS
+  GTEST_SKIP() << "a sanitizer ends the process where an allocation fails";
+#endif
+  auto backend = CreateCpuBackend({1, ""});
+  ASSERT_TRUE(backend.ok()) << backend.status();
+  Rng rng(7);
+  ModelSpec spec;
+  spec.input_size = 2;
+  spec.hidden_size = 512;
+  spec.direction = Direction::kBidirectional;
+  auto model = (*backend)->Load(spec, RandomWeights(rng, spec));
+  ASSERT_TRUE(model.ok()) << model.status();
+  auto pool = (*backend)->CreateStatePool(**model);
+  ASSERT_TRUE(pool.ok()) << pool.status();
+  const std::vector<float> h = RandomFloats(rng, spec.h_size(), 1);
+  const std::vector<float> c = RandomFloats(rng, spec.c_size(), 1);
+  const std::vector<float> input(spec.input_size, 0.5f);
+  Row rows[2];
+  for (Row& row : rows) {
+    auto slot = (*pool)->Allocate();
+    ASSERT_TRUE(slot.ok()) << slot.status();
+    ASSERT_TRUE((*pool)->Write(*slot, h, c).ok());
+    row.slot = *slot;
+    row.input = input.data();
+    row.steps = 1;
+    row.budget = 2;
+  }
+  rows[1].steps = UINT32_MAX;  // 17 TB of layer outputs; the input is never read
+  std::vector<Row*> batch = {&rows[0], &rows[1]};
+  const absl::Status status = (*backend)->Run(**model, **pool, batch);
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+  EXPECT_EQ(GetCause(status).reason, "DEVICE_MEMORY");
+  for (const Row& row : rows) {
+    EXPECT_EQ(row.position, 0u);
+    EXPECT_EQ(row.scratch, nullptr);
+    std::vector<float> got_h(h.size()), got_c(c.size());
+    ASSERT_TRUE((*pool)->Read(row.slot, absl::MakeSpan(got_h), absl::MakeSpan(got_c)).ok());
+    EXPECT_EQ(got_h, h);
+    EXPECT_EQ(got_c, c);
+  }
+  batch.pop_back();
+  EXPECT_TRUE((*backend)->Run(**model, **pool, batch).ok());
+  EXPECT_EQ(rows[0].position, 2u);
+}
+
 }  // namespace
 }  // namespace lstmd::test
