@@ -29,7 +29,8 @@ struct Timing {
 
 // Hears of the end of work; one sink serves a whole stream or call. Calls come from engine threads or from within
 // Submit, one after the other for one batch but from several threads over time: implementations lock. They must be
-// short, and must not call Submit (use OnBatchEnd's caller thread only to hand replies on).
+// short, and must not call Submit (use OnBatchEnd's caller thread only to hand replies on). A sink lives until each
+// thread that called OnDone has also called OnBatchEnd.
 class WorkSink {
  public:
   virtual ~WorkSink() = default;

@@ -8,8 +8,14 @@
 
 namespace lstmd {
 
+Recorder::~Recorder() {
+  MutexLock lock(&mutex_);
+  while (!open_.empty()) changed_.Wait(&mutex_);
+}
+
 void Recorder::OnDone(Work* work, const absl::Status& status) {
   MutexLock lock(&mutex_);
+  open_.insert(std::this_thread::get_id());
   ends_.emplace_back(work, status);
   changed_.SignalAll();
 }
@@ -17,6 +23,7 @@ void Recorder::OnDone(Work* work, const absl::Status& status) {
 void Recorder::OnBatchEnd() {
   MutexLock lock(&mutex_);
   ++batch_ends_;
+  open_.erase(std::this_thread::get_id());
   changed_.SignalAll();
 }
 

@@ -6,7 +6,9 @@
 
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "engine/engine.h"
@@ -19,9 +21,13 @@
 
 namespace lstmd {
 
+// The threads between OnDone and OnBatchEnd of a sink, which must outlive them. Guarded by the sink's lock.
+using OpenReports = std::set<std::thread::id>;
+
 // Remembers the order of endings; counts OnBatchEnd.
 class Recorder final : public WorkSink {
  public:
+  ~Recorder() override;
   void OnDone(Work* work, const absl::Status& status) override;
   void OnBatchEnd() override;
 
@@ -40,6 +46,7 @@ class Recorder final : public WorkSink {
   CondVar changed_;
   std::vector<std::pair<const Work*, absl::Status>> ends_ ABSL_GUARDED_BY(mutex_);
   int batch_ends_ ABSL_GUARDED_BY(mutex_) = 0;
+  OpenReports open_ ABSL_GUARDED_BY(mutex_);
 };
 
 // Work with its buffers.
