@@ -63,6 +63,12 @@ std::vector<const Work*> Recorder::order() const {
   return order;
 }
 
+size_t Recorder::failures() const {
+  MutexLock lock(&mutex_);
+  return static_cast<size_t>(
+      std::count_if(ends_.begin(), ends_.end(), [](const auto& end) { return !end.second.ok(); }));
+}
+
 int Recorder::batch_ends() const {
   MutexLock lock(&mutex_);
   return batch_ends_;

@@ -39,6 +39,8 @@ class Recorder final : public WorkSink {
   void WaitForEnds(size_t count);
   std::optional<absl::Status> Ended(const Work* work) const;
   std::vector<const Work*> order() const;
+  // Ends that were not OK.
+  size_t failures() const;
   int batch_ends() const;
 
  private:
