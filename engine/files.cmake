@@ -20,7 +20,7 @@ add_library(
   checkpoint/layout_extras.cc)
 target_link_libraries(lstmd_model_files PUBLIC lstmd_options absl::status absl::statusor absl::time absl::span
                       absl::strings
-                      PRIVATE lstmd_names nlohmann_json::nlohmann_json OpenSSL::Crypto)
+                      PRIVATE lstmd_names Threads::Threads nlohmann_json::nlohmann_json OpenSSL::Crypto)
 
 include(checkpoint/onnx.cmake OPTIONAL RESULT_VARIABLE onnx_cmake)
 if(onnx_cmake)

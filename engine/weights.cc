@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/weights.h"
 
+#include <algorithm>
+#include <array>
+#include <atomic>
 #include <memory>
+#include <string_view>
+#include <thread>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
@@ -51,15 +56,17 @@ std::vector<NamedArray> Arrays(const ModelSpec& spec, const Weights& weights) {
   return arrays;
 }
 
+using Digest = std::array<unsigned char, 32>;
+
 class Sha256 {
  public:
   Sha256() : context_(EVP_MD_CTX_new()) { EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr); }
   void Add(const void* data, size_t size) { EVP_DigestUpdate(context_.get(), data, size); }
-  std::string Hex() {
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    unsigned int size = 0;
-    EVP_DigestFinal_ex(context_.get(), digest, &size);
-    return absl::BytesToHexString(absl::string_view(reinterpret_cast<const char*>(digest), size));
+  // Ends the hash.
+  Digest Finish() {
+    Digest digest;
+    EVP_DigestFinal_ex(context_.get(), digest.data(), nullptr);
+    return digest;
   }
 
  private:
@@ -68,6 +75,35 @@ class Sha256 {
   };
   std::unique_ptr<EVP_MD_CTX, Free> context_;
 };
+
+// A piece of an array, hashed by itself.
+struct Piece {
+  const float* data;
+  size_t size;
+};
+
+// Large enough that the digests cost nothing, small enough that one array keeps all cores busy.
+constexpr size_t kPieceFloats = 4 << 20;
+constexpr size_t kMaxThreads = 8;
+
+// Hashing is most of the time that a large model takes to load, and pieces do not wait for each other.
+std::vector<Digest> HashPieces(const std::vector<Piece>& pieces) {
+  std::vector<Digest> digests(pieces.size());
+  std::atomic<size_t> next{0};
+  const auto work = [&] {
+    for (size_t i = next++; i < pieces.size(); i = next++) {
+      Sha256 hash;
+      hash.Add(pieces[i].data, pieces[i].size * sizeof(float));
+      digests[i] = hash.Finish();
+    }
+  };
+  const size_t cores = std::max(1u, std::thread::hardware_concurrency());
+  std::vector<std::thread> helpers;
+  for (size_t i = 1; i < std::min({pieces.size(), cores, kMaxThreads}); ++i) helpers.emplace_back(work);
+  work();
+  for (std::thread& helper : helpers) helper.join();
+  return digests;
+}
 
 }  // namespace
 
@@ -98,19 +134,28 @@ uint64_t ParameterCount(const Weights& weights) {
 }
 
 std::string Fingerprint(const ModelSpec& spec, const Weights& weights) {
+  const std::vector<NamedArray> arrays = Arrays(spec, weights);
   Sha256 hash;
   // Sizes first, so that nothing can move from one array to its neighbour.
-  const auto add = [&hash](const void* data, uint64_t bytes) {
-    hash.Add(&bytes, sizeof bytes);
-    if (bytes != 0) hash.Add(data, bytes);
+  const auto add = [&hash](std::string_view text) {
+    const uint64_t size = text.size();
+    hash.Add(&size, sizeof size);
+    hash.Add(text.data(), text.size());
   };
-  const std::string json = SpecToJson(spec);
-  add(json.data(), json.size());
-  for (const NamedArray& array : Arrays(spec, weights)) {
-    add(array.name.data(), array.name.size());
-    add(array.array->data(), array.array->size() * sizeof(float));
+  add(SpecToJson(spec));
+  std::vector<Piece> small, large;
+  for (const NamedArray& array : arrays) {
+    const size_t size = array.array->size();
+    add(absl::StrCat(array.name, " ", size));
+    for (size_t begin = 0; begin < size; begin += kPieceFloats) {
+      const Piece piece{array.array->data() + begin, std::min(kPieceFloats, size - begin)};
+      (piece.size == kPieceFloats ? large : small).push_back(piece);
+    }
   }
-  return hash.Hex();
+  for (const Piece& piece : small) hash.Add(piece.data, piece.size * sizeof(float));
+  for (const Digest& digest : HashPieces(large)) hash.Add(digest.data(), digest.size());
+  const Digest digest = hash.Finish();
+  return absl::BytesToHexString(absl::string_view(reinterpret_cast<const char*>(digest.data()), digest.size()));
 }
 
 }  // namespace lstmd

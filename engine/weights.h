@@ -64,7 +64,8 @@ absl::Status Validate(const ModelSpec& spec, const Weights& weights);
 // Number of parameters: floats in all arrays.
 uint64_t ParameterCount(const Weights& weights);
 
-// SHA-256 (hex, 64 characters) over the spec's JSON and all arrays: two models with the same hash compute the same.
+// SHA-256 (hex, 64 characters) over the spec's JSON and all arrays, large ones piece by piece on several threads: two
+// models with the same hash compute the same.
 std::string Fingerprint(const ModelSpec& spec, const Weights& weights);
 
 }  // namespace lstmd

@@ -80,14 +80,21 @@ const std::string* FindBias(const TensorFile& file, const std::string& module, b
   return nullptr;
 }
 
+// Whether the weight stands as [features, O]: Keras's do, and Paddle's Linear; not what is called head, as canonical
+// names and the converter have it.
+bool IsTransposed(std::string_view layout, std::string_view module) {
+  return layout == "keras" || (layout == "paddle" && SplitLast(module).second != "head");
+}
+
 // Every pair that could stand after an LSTM with these features.
-std::vector<HeadCandidate> FindHeads(const TensorFile& file, bool keras, uint64_t features, uint64_t outputs,
-                                     const Names& unused) {
+std::vector<HeadCandidate> FindHeads(const TensorFile& file, std::string_view layout, uint64_t features,
+                                     uint64_t outputs, const Names& unused) {
+  const bool keras = layout == "keras";
   std::vector<HeadCandidate> candidates;
   for (const auto& [name, tensor] : file.tensors) {
     const std::string module = unused.count(name) != 0 ? ModuleOfWeight(name, keras) : "";
     if (module.empty()) continue;
-    const Part weight{&name, &tensor, keras};
+    const Part weight{&name, &tensor, IsTransposed(layout, module)};
     const auto [rows, columns] = CanonicalShape(weight);
     if (columns != features || rows == 0 || (outputs != 0 && rows != outputs)) continue;
     candidates.push_back({module, weight, FindBias(file, module, keras, unused)});
@@ -123,13 +130,13 @@ absl::Status ReadInitialState(const TensorFile& file, bool open, Names* unused, 
   return absl::OkStatus();
 }
 
-absl::Status ReadHead(const TensorFile& file, bool keras, bool open, Names* unused, SpecDraft* draft,
+absl::Status ReadHead(const TensorFile& file, std::string_view layout, bool open, Names* unused, SpecDraft* draft,
                       Weights* weights) {
   ModelSpec& spec = draft->spec;
   if (!spec.head && !open) return absl::OkStatus();
   const uint64_t features = spec.layer_output_size();
   const uint64_t outputs = spec.head ? spec.head->output_size : 0;
-  std::vector<HeadCandidate> candidates = FindHeads(file, keras, features, outputs, *unused);
+  std::vector<HeadCandidate> candidates = FindHeads(file, layout, features, outputs, *unused);
   const auto keep = [&candidates](auto&& is_wanted) {
     std::vector<HeadCandidate> kept;
     std::copy_if(candidates.begin(), candidates.end(), std::back_inserter(kept), is_wanted);

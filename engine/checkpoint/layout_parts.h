@@ -85,10 +85,11 @@ absl::StatusOr<FloatArray> ReadPart(const TensorFile& file, const Part& part, ui
 // Where the spec leaves it open, they are it if they are there. REQUIRES: the sizes in `draft` are settled.
 absl::Status ReadInitialState(const TensorFile& file, bool open, Names* unused, SpecDraft* draft, Weights* weights);
 
-// The head: MODULE.weight [O, features] and MODULE.bias [O], or MODULE/kernel [features, O] and MODULE/bias of Keras.
+// The head: MODULE.weight [O, features] ([features, O] in layout paddle, unless the module is called head) and
+// MODULE.bias [O], or MODULE/kernel [features, O] and MODULE/bias in layout keras.
 // Where the spec asks for one, the only pair that fits it, by preference "head"; where it leaves it open, the only pair
 // whose module is called as final layers are (head, fc, linear, dense …). REQUIRES: as above.
-absl::Status ReadHead(const TensorFile& file, bool keras, bool open, Names* unused, SpecDraft* draft,
+absl::Status ReadHead(const TensorFile& file, std::string_view layout, bool open, Names* unused, SpecDraft* draft,
                       Weights* weights);
 
 }  // namespace lstmd

@@ -176,7 +176,7 @@ absl::StatusOr<ModelFiles> AssembleModel(const TensorFile& file, const LayoutOpt
   SpecDraft rest = *draft;
   status = ReadInitialState(file, open, &unused, &rest, &model.weights);
   if (status.ok()) {
-    status = ReadHead(file, stack.layout == "keras", open && !rest.spec.head, &unused, &rest, &model.weights);
+    status = ReadHead(file, layout.empty() ? stack.layout : layout, open, &unused, &rest, &model.weights);
   }
   if (!status.ok()) return status;
   if (!unused.empty() && !options.ignore_unused) {

@@ -121,5 +121,27 @@ TEST(WeightsTest, FingerprintIsOfSpecAndEveryValue) {
   EXPECT_EQ(all.size(), 11u);
 }
 
+// Large arrays are hashed in pieces: full ones and the rest count.
+TEST(WeightsTest, FingerprintOfLargeArrays) {
+  ModelSpec spec;
+  spec.input_size = 1200;
+  spec.hidden_size = 1024;
+  spec.bias = false;
+  std::vector<float> w(4096 * 1200, 1.0f);
+  const auto hash = [&] {
+    Weights weights;
+    weights.cells.push_back({FloatArray(w), Ones(4096 * 1024), {}, {}, {}});
+    EXPECT_TRUE(Validate(spec, weights).ok());
+    return Fingerprint(spec, weights);
+  };
+  std::set<std::string> all = {hash()};
+  EXPECT_EQ(all.count(hash()), 1u);
+  for (const size_t index : {size_t{0}, size_t{4} << 20}) {
+    w[index] = 2;
+    EXPECT_TRUE(all.insert(hash()).second) << index;
+    w[index] = 1;
+  }
+}
+
 }  // namespace
 }  // namespace lstmd
