@@ -22,9 +22,6 @@ target_link_libraries(lstmd_model_files PUBLIC lstmd_options absl::status absl::
                       absl::strings
                       PRIVATE lstmd_names Threads::Threads nlohmann_json::nlohmann_json OpenSSL::Crypto)
 
-include(checkpoint/onnx.cmake OPTIONAL RESULT_VARIABLE onnx_cmake)
-if(onnx_cmake)
-  target_compile_definitions(lstmd_model_files PRIVATE LSTMD_HAVE_ONNX)
-endif()
+include(checkpoint/onnx.cmake)
 target_compile_definitions(lstmd_model_files PUBLIC LSTMD_VERSION="${PROJECT_VERSION}")
 target_link_libraries(lstmd_model_files PRIVATE ${CMAKE_DL_LIBS})

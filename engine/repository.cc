@@ -11,14 +11,12 @@
 #include "absl/strings/str_cat.h"
 #include "engine/checkpoint/layouts.h"
 #include "engine/checkpoint/mapped_file.h"
+#include "engine/checkpoint/onnx.h"
 #include "engine/checkpoint/safetensors.h"
 #include "engine/engine.h"
 #include "engine/errors.h"
 #include "engine/names.h"
 #include "engine/spec_draft.h"
-#ifdef LSTMD_HAVE_ONNX
-#include "engine/checkpoint/onnx.h"
-#endif
 
 namespace lstmd {
 namespace {
@@ -117,7 +115,7 @@ absl::StatusOr<ModelFiles> LoadSafetensors(const std::string& path, std::string 
 }
 
 // A graph says nearly everything; lstm.json may add to it (precision) or change it.
-[[maybe_unused]] absl::StatusOr<ModelFiles> Override(ModelFiles model, const std::string& spec_json) {
+absl::StatusOr<ModelFiles> Override(ModelFiles model, const std::string& spec_json) {
   if (spec_json.empty()) return model;
   SpecDraft draft;
   draft.spec = model.spec;
@@ -133,15 +131,10 @@ absl::StatusOr<ModelFiles> LoadSafetensors(const std::string& path, std::string 
 }
 
 absl::StatusOr<ModelFiles> LoadOnnx(const std::string& path, const std::string& spec_json) {
-#ifdef LSTMD_HAVE_ONNX
   absl::StatusOr<ModelFiles> model = ReadOnnx(path);
   if (model.ok()) model = Override(*std::move(model), spec_json);
   if (!model.ok()) return PrefixMessage(model.status(), absl::StrCat(kOnnx, ": "));
   return model;
-#else
-  static_cast<void>(path), static_cast<void>(spec_json);
-  return Unimplemented("UNSUPPORTED", "model.onnx: this build does not read ONNX");
-#endif
 }
 
 absl::StatusOr<ModelFiles> Load(const ModelFolder& folder) {

@@ -172,6 +172,23 @@ TEST_F(RepositoryTest, WrongEntriesAreNamed) {
   }
 }
 
+TEST_F(RepositoryTest, OnnxAndWhatAFileBesideChangesOfIt) {
+  fs::create_directories(root_ / "m/1");
+  fs::copy(fs::path(LSTMD_PARITY_CASES) / "onnx_forward/model.onnx", root_ / "m/1/model.onnx");
+  const absl::StatusOr<ModelFiles> plain = Load("m", 1);
+  ASSERT_TRUE(plain.ok()) << plain.status();
+  EXPECT_EQ(plain->spec.precision, Precision::kF32);
+  Write("m/1/lstm.json", R"({"precision":"PRECISION_INT8_WEIGHTS"})");
+  const absl::StatusOr<ModelFiles> changed = Load("m", 1);
+  ASSERT_TRUE(changed.ok()) << changed.status();
+  EXPECT_EQ(changed->spec.precision, Precision::kInt8Weights);
+  EXPECT_EQ(changed->spec.hidden_size, plain->spec.hidden_size);
+  Write("m/1/lstm.json", R"({"hidden_size":1})");
+  EXPECT_EQ(GetCause(Load("m", 1).status()).reason, "MODEL_WEIGHTS");
+  Write("m/1/model.onnx", "no graph");
+  EXPECT_THAT(std::string(Load("m", 1).status().message()), HasSubstr("model.onnx: "));
+}
+
 TEST(SampleRepositoryTest, EveryEntryLoads) {
   const absl::StatusOr<std::vector<RepositoryEntry>> entries = ListRepository(LSTMD_SAMPLE_REPOSITORY);
   ASSERT_TRUE(entries.ok()) << entries.status();
