@@ -8,6 +8,8 @@
 #include <filesystem>
 #include <fstream>
 #include <limits>
+#include <memory>
+#include <utility>
 
 #include "engine/errors.h"
 #include "engine/half.h"
@@ -33,7 +35,10 @@ std::string File(const std::string& header, const std::string& data = "") {
 // One F32 tensor 'a' of 8 bytes, with these fields.
 std::string Entry(const std::string& fields) { return File("{\"a\":{" + fields + "}}", std::string(8, 'x')); }
 
-absl::StatusOr<TensorFile> Parse(const std::string& bytes) { return ParseSafetensors(bytes, nullptr); }
+absl::StatusOr<TensorFile> Parse(std::string bytes) {
+  const auto owner = std::make_shared<const std::string>(std::move(bytes));
+  return ParseSafetensors(*owner, owner);
+}
 
 std::string ManyZeros() {
   std::string zeros;
