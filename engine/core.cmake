@@ -10,6 +10,7 @@ add_library(lstmd_engine STATIC
   model.cc
   model_registry.cc
   page_token.cc
+  random_bits.cc
   replay_ring.cc
   scheduler.cc
   scheduler_sessions.cc

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Sessions of the engine: create, look up, list, end.
-#include <random>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -10,6 +9,7 @@
 #include "engine/errors.h"
 #include "engine/names.h"
 #include "engine/page_token.h"
+#include "engine/random_bits.h"
 
 namespace lstmd {
 namespace {
@@ -20,10 +20,7 @@ constexpr size_t kMaxLabelValue = 255;
 
 absl::string_view View(std::string_view text) { return {text.data(), text.size()}; }
 
-std::string RandomId() {
-  thread_local std::random_device device;
-  return absl::StrFormat("s-%08x%08x%08x", device(), device(), device());
-}
+std::string RandomId() { return absl::StrFormat("s-%016x", RandomBits()); }
 
 absl::Status CheckLabels(const Labels& labels) {
   if (labels.size() > kMaxLabels) {

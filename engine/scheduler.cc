@@ -47,14 +47,23 @@ const std::shared_ptr<Model>& Scheduler::ModelOf(const Work& work) {
 
 void Scheduler::Submit(absl::Span<Work* const> work) {
   Endings endings;
+  std::vector<Overflow> refused;
   bool wake = false;
   const absl::Time now = clock_->Now();
   {
     MutexLock lock(&mutex_);
-    for (Work* const one : work) Accept(one, now, &endings);
+    for (Work* const one : work) {
+      Overflow overflow;
+      if (!draining_ && IsFull(one, &overflow)) {
+        refused.push_back(overflow);
+      } else {
+        Accept(one, now, &endings);
+      }
+    }
     wake = WakeWorker();
   }
   if (wake) work_ready_.Signal();
+  for (const Overflow& overflow : refused) endings.push_back({overflow.work, QueueFull(overflow)});
   Report(endings);
 }
 
@@ -96,35 +105,42 @@ absl::Status Scheduler::Admit(const Work& work) const {
   Model& model = *ModelOf(work);
   if (work.session != nullptr) {
     const Session& session = *work.session;
-    const SessionState& state = StateOf(session);
     if (session.end() != SessionEnd::kNone) return Gone(session);
     if (work.steps == 0) {
       return InvalidArgument("TENSOR_SHAPE", "input: got no time step, want at least one in a session")
           .Field("input.shape");
-    }
-    if (state.lane.size() >= options_.max_queued_per_session) {
-      return QueueFull(state.lane.size(), options_.max_queued_per_session, SessionResource(model.name(), session.id()));
     }
   } else if (model.closed()) {
     return NotFound("MODEL_NOT_FOUND",
                     absl::StrCat("version ", model.version(), " of '", ModelResource(model.name()), "' was unloaded"))
         .Resource(ModelResource(model.name()));
   }
-  const uint32_t queued = QueueOf(model).queued;
-  if (queued >= options_.max_queued_per_model) {
-    return QueueFull(queued, options_.max_queued_per_model, ModelResource(model.name()));
-  }
   return absl::OkStatus();
 }
 
-absl::Status Scheduler::QueueFull(uint32_t queued, uint32_t limit, const std::string& subject) const {
-  const double calls = 1.0 + static_cast<double>(queued) / std::max(options_.max_batch_size, 1u);
-  const absl::Duration wait = std::clamp(calls * batch_time_, absl::Milliseconds(1), absl::Seconds(5));
-  return ResourceExhausted("QUEUE_FULL", absl::StrCat("'", subject, "' has ", queued, " steps waiting, at most ", limit,
-                                                      " may; try again later"))
+bool Scheduler::IsFull(Work* work, Overflow* overflow) const {
+  const uint32_t of_session = work->session == nullptr ? 0 : StateOf(*work->session).lane.size();
+  const uint32_t of_model = QueueOf(*ModelOf(*work)).queued;
+  if (of_session < options_.max_queued_per_session && of_model < options_.max_queued_per_model) return false;
+  overflow->work = work;
+  overflow->of_session = of_session >= options_.max_queued_per_session;
+  overflow->queued = overflow->of_session ? of_session : of_model;
+  // Of a session every call takes one.
+  const double calls = overflow->of_session ? of_session : 1.0 + of_model / options_.max_batch_size;
+  overflow->wait = std::clamp(calls * batch_time_, absl::Milliseconds(1), absl::Seconds(5));
+  return true;
+}
+
+absl::Status Scheduler::QueueFull(const Overflow& overflow) const {
+  const std::string& model = ModelOf(*overflow.work)->name();
+  const std::string subject =
+      overflow.of_session ? SessionResource(model, overflow.work->session->id()) : ModelResource(model);
+  const uint32_t limit = overflow.of_session ? options_.max_queued_per_session : options_.max_queued_per_model;
+  return ResourceExhausted("QUEUE_FULL", absl::StrCat("'", subject, "' has ", overflow.queued,
+                                                      " steps waiting, at most ", limit, " may; try again later"))
       .Quota(subject)
       .Resource(subject)
-      .RetryAfter(wait)
+      .RetryAfter(overflow.wait)
       .With("limit", absl::StrCat(limit));
 }
 

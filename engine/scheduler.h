@@ -103,11 +103,20 @@ class Scheduler {
   }
   ModelQueue& QueueOf(Model& model) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return model.queue_; }
 
+  // Work that a full queue refuses. Under overload there is much of it, so its error is written without the lock.
+  struct Overflow {
+    Work* work;
+    bool of_session;  // else of the model
+    uint32_t queued;
+    absl::Duration wait;
+  };
+
   // Submit
   void Accept(Work* work, absl::Time now, Endings* endings) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Admit(const Work& work) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Status QueueFull(uint32_t queued, uint32_t limit, const std::string& subject) const
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whether there is no room for `work`; then *overflow says where.
+  bool IsFull(Work* work, Overflow* overflow) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status QueueFull(const Overflow& overflow) const;
   // Lets `work`, head of its lane, run or end, and those behind it as long as they end at once.
   void Advance(Session& session, Work* work, Endings* endings) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Whether work at the head of its lane is to run; if not, *status is how it ends.

@@ -2,7 +2,6 @@
 #include "engine/session.h"
 
 #include <algorithm>
-#include <random>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -10,17 +9,9 @@
 #include "engine/engine.h"
 #include "engine/errors.h"
 #include "engine/names.h"
+#include "engine/random_bits.h"
 
 namespace lstmd {
-namespace {
-
-std::array<uint64_t, 2> RandomUid() {
-  thread_local std::random_device device;
-  const auto draw = [] { return uint64_t{device()} << 32 | device(); };
-  return {draw(), draw()};
-}
-
-}  // namespace
 
 std::string_view Name(SessionEnd end) {
   switch (end) {
@@ -52,7 +43,11 @@ absl::Status SessionNotFound(std::string_view model, std::string_view id, Sessio
 }
 
 Session::Session(std::shared_ptr<Model> model, std::string id, Slot slot, absl::Time create_time)
-    : model_(std::move(model)), id_(std::move(id)), uid_(RandomUid()), create_time_(create_time), slot_(slot) {}
+    : model_(std::move(model)),
+      id_(std::move(id)),
+      uid_{RandomBits(), RandomBits()},
+      create_time_(create_time),
+      slot_(slot) {}
 
 Session::~Session() { model_->pool().Free(slot_); }
 

@@ -2,6 +2,7 @@
 #include "engine/session_store.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "absl/hash/hash.h"
 #include "absl/strings/str_cat.h"
@@ -112,18 +113,38 @@ void SessionStore::Bury(const Session& session, SessionEnd end, absl::Time now) 
 std::vector<std::shared_ptr<Session>> SessionStore::List(std::string_view model, Key after, size_t limit) const {
   const bool all = model == "-";
   if (!all && after < Key(model, "")) after = Key(model, "");
+  // Names are spread evenly, so a little more than an even share of each shard is enough, or nearly so. Where a shard
+  // has more, nothing after the last one taken from it may be answered yet.
+  const size_t share = 2 * limit / shards_.size() + 8;
   std::vector<std::shared_ptr<Session>> found;
-  for (const Shard& shard : shards_) {
-    MutexLock lock(&shard.mutex);
-    size_t taken = 0;
-    for (auto it = shard.in_order.upper_bound(after); it != shard.in_order.end() && taken < limit; ++it) {
-      if (!all && it->first.first != model) break;
-      if (it->second->end() != SessionEnd::kNone) continue;
-      found.push_back(shard.by_name.find(it->first)->second);
-      ++taken;
+  std::vector<std::shared_ptr<Session>> round;  // keeps alive what `after` points to
+  bool more = true;
+  while (more && found.size() < limit) {
+    std::vector<std::shared_ptr<Session>> next;
+    std::optional<Key> bound;
+    for (const Shard& shard : shards_) {
+      MutexLock lock(&shard.mutex);
+      size_t taken = 0;
+      for (auto it = shard.in_order.upper_bound(after); it != shard.in_order.end(); ++it) {
+        if (!all && it->first.first != model) break;
+        if (taken == share) {
+          const Key last = KeyOf(*next.back());
+          bound = bound ? std::min(*bound, last) : last;
+          break;
+        }
+        next.push_back(shard.by_name.find(it->first)->second);
+        ++taken;
+      }
     }
+    std::sort(next.begin(), next.end(), [](const auto& a, const auto& b) { return KeyOf(*a) < KeyOf(*b); });
+    for (const std::shared_ptr<Session>& session : next) {
+      if (bound && KeyOf(*session) > *bound) break;
+      if (session->end() == SessionEnd::kNone) found.push_back(session);
+    }
+    more = bound.has_value();
+    if (more) after = *bound;
+    round = std::move(next);
   }
-  std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return KeyOf(*a) < KeyOf(*b); });
   if (found.size() > limit) found.resize(limit);
   return found;
 }

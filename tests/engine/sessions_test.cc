@@ -304,6 +304,25 @@ TEST_F(SessionsTest, UpdateChangesWhatIsSet) {
   EXPECT_EQ(Metadata(FindError("a"), "last_event"), "EXPIRED");
 }
 
+TEST_F(SessionsTest, PagesOfEverySizeShowAllInOrder) {
+  std::vector<std::string> want;
+  for (int k = 1000; k < 1600; ++k) {
+    want.push_back(absl::StrCat("s", k));
+    NewSession(want.back());
+  }
+  for (const int size : {1, 3, 16, 50, 599, 600, 1000}) {
+    std::vector<std::string> seen;
+    std::string token;
+    do {
+      const auto page = engine_->ListSessions("-", size, token);
+      ASSERT_TRUE(page.ok()) << page.status();
+      for (const SessionInfo& info : page->items) seen.push_back(info.id);
+      token = page->next_token;
+    } while (!token.empty());
+    EXPECT_EQ(seen, want) << "pages of " << size;
+  }
+}
+
 TEST_F(SessionsTest, PagesHoldWhileSessionsComeAndGo) {
   AddSmall("n");
   for (int k = 10; k < 40; ++k) NewSession(absl::StrCat("s", k));
