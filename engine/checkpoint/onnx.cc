@@ -10,6 +10,7 @@
 #include "engine/checkpoint/mapped_file.h"
 #include "engine/checkpoint/onnx.pb.h"
 #include "engine/checkpoint/onnx_graph.h"
+#include "engine/checkpoint/onnx_limits.h"
 #include "engine/checkpoint/onnx_lstm.h"
 #include "engine/checkpoint/onnx_stack.h"
 #include "engine/checkpoint/onnx_tensor.h"
@@ -30,6 +31,8 @@ absl::StatusOr<ModelProto> ParseModel(std::string_view bytes) {
     return FileError(
         absl::StrCat("got ", bytes.size(), " bytes, want at most ", kLargestFile, " and the rest as external data"));
   }
+  if (!IsModest(bytes))
+    return FileError(absl::StrCat("the file has more than ", kMostItems, " nodes, names and tensors"));
   ModelProto model;
   if (!model.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
     return FileError("the file is damaged or no ONNX file");

@@ -20,6 +20,7 @@ target_sources(lstmd_model_files PRIVATE
   checkpoint/onnx_head.cc
   checkpoint/onnx_join.cc
   checkpoint/onnx_layout.cc
+  checkpoint/onnx_limits.cc
   checkpoint/onnx_lstm.cc
   checkpoint/onnx_shapes.cc
   checkpoint/onnx_stack.cc

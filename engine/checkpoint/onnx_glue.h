@@ -21,8 +21,7 @@ enum class Source : uint8_t {
   kInts,    // a constant, or computed from shapes
   kInput,   // graph input `index`
   kLayer,   // Y of layer `index`: [T, D, N, H]
-  kHidden,  // Y_h of all layers: [L*D, N, H]
-  kCell,    // Y_c of all layers: [L*D, N, H]
+  kState,   // Y_h of all layers, [L*D, N, H], and far behind them all Y_c
   kHead,    // rows of the dense layer in stage `index`: […, O]
 };
 

@@ -130,7 +130,9 @@ absl::Status ReadAttributes(const NodeProto& node, Layer* layer) {
 absl::Status CheckWeight(const NodeProto& node, const char* name, const Value& value,
                          const std::vector<int64_t>& want) {
   if (value.source != Source::kFloats) {
-    return NodeError(node, absl::StrCat(name, " is not a constant of floats in the file"));
+    return NodeError(
+        node, absl::StrCat(name, value.source == Source::kInput ? " is a graph input: its values are not in the file"
+                                                                : " is not a constant of floats in the file"));
   }
   const std::vector<int64_t> got = Dims(value.view);
   if (got != want) return NodeError(node, absl::StrCat(name, ": got ", ShapeText(got), ", want ", ShapeText(want)));

@@ -67,7 +67,7 @@ absl::Status StackReader::CheckOutput(const std::string& name) {
   if (!found.ok()) return found.status();
   const Value& value = **found;
   const std::string what = absl::StrCat("graph output ", Quoted(name));
-  if (value.source == Source::kHidden || value.source == Source::kCell) return absl::OkStatus();
+  if (value.source == Source::kState) return absl::OkStatus();
   if (value.source == Source::kLayer) {
     if (stack_.head) return FileError(absl::StrCat(what, " comes from before the dense layer"));
     if (static_cast<size_t>(value.index) + 1 != stack_.layers.size()) {

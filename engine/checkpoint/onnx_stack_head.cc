@@ -11,7 +11,7 @@ absl::Status StackReader::RunDense(const NodeProto& node, const Inputs& inputs) 
                                         ": a model has at most one"));
   }
   if (data.source == Source::kInput) return NodeError(node, "is a dense layer before the LSTM");
-  if (data.source == Source::kCell || data.is_constant()) return NodeError(node, "is not applied to LSTM outputs");
+  if (data.is_constant()) return NodeError(node, "is not applied to LSTM outputs");
   if (stack_.head)
     return NodeError(node, absl::StrCat("is a second dense layer beside ", NodeName(*stack_.head->node)));
   absl::StatusOr<Dense> dense = ReadDense(node, inputs, most());
@@ -21,7 +21,7 @@ absl::Status StackReader::RunDense(const NodeProto& node, const Inputs& inputs) 
       data.source == Source::kLayer ? LayerLayout() : StateLayout(static_cast<int64_t>(stack_.layers.size()) - 1);
   const std::optional<Take> take = Match(data.view, from);
   const size_t rank = data.view.axes.size();
-  const bool top = data.source == Source::kHidden || static_cast<size_t>(data.index) + 1 == stack_.layers.size();
+  const bool top = data.source == Source::kState || static_cast<size_t>(data.index) + 1 == stack_.layers.size();
   if (!top || !take || rank == 0 || Normal(data.view.axes[rank - 1]) != Normal(from.features)) {
     return NodeError(node,
                      "is not applied to all features, in their order, of all or of the last steps of the top LSTM");

@@ -3,13 +3,6 @@
 #include "engine/checkpoint/onnx_stack_reader.h"
 
 namespace lstmd::onnx {
-namespace {
-
-// So that addresses within all layers together stay far from overflow; specs allow fewer.
-constexpr size_t kMostLayers = 1024;
-
-}  // namespace
-
 bool StackReader::Fix(const Value& value, size_t axis, int64_t extent) {
   if (value.source != Source::kInput || axis >= value.view.axes.size()) return false;
   const Axis atoms = Normal(value.view.axes[axis]);
@@ -155,7 +148,7 @@ absl::Status StackReader::RunLstm(const NodeProto& node, const Inputs& inputs) {
   outputs[0].source = Source::kLayer;
   outputs[0].index = static_cast<int>(index);
   outputs[0].view = Contiguous({steps_, d, rows_, h});
-  outputs[1].source = Source::kHidden;
+  outputs[1].source = Source::kState;
   outputs[1].view = Contiguous({d, rows_, h});
   outputs[1].view.offset = index * d * rows_ * h;
   if (layer.batch_first) {
@@ -163,7 +156,7 @@ absl::Status StackReader::RunLstm(const NodeProto& node, const Inputs& inputs) {
     outputs[1].view = Transposed(outputs[1].view, {1, 0, 2});
   }
   outputs[2] = outputs[1];
-  outputs[2].source = Source::kCell;
+  outputs[2].view.offset += static_cast<int64_t>(kMostLayers) * d * rows_ * h;
   if (node.output_size() > 3) return NodeError(node, absl::StrCat("has ", node.output_size(), " outputs"));
   for (int k = 0; k < node.output_size(); ++k) {
     if (!node.output(k).empty()) values_.Set(node.output(k), std::move(outputs[k]));

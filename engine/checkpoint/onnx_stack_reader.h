@@ -15,6 +15,10 @@
 
 namespace lstmd::onnx {
 
+// So that addresses within all layers together stay far from overflow; specs allow fewer. Cell states start after as
+// many hidden states.
+inline constexpr size_t kMostLayers = 1024;
+
 // Follows a graph once, with one set of numbers for its open dimensions.
 class StackReader {
  public:

@@ -182,22 +182,19 @@ std::optional<View> Concatenated(absl::Span<const View> views, size_t axis) {
   if (equal) {
     result.axes[axis].insert(result.axes[axis].begin(), {static_cast<int64_t>(views.size()), distance});
   } else {
-    // Parts of any lengths, each starting where the one before ends.
-    int64_t stride = 0;
+    // Parts of any lengths and one stride, each starting where the one before ends.
+    std::optional<int64_t> stride;
     for (const View& view : views) {
       const Axis other = Normal(view.axes[axis]);
-      if (other.size() > 1) return std::nullopt;
+      if (other.size() > 1 || (!other.empty() && stride && *stride != other[0].stride)) return std::nullopt;
       if (!other.empty()) stride = other[0].stride;
     }
     int64_t extent = 0;
     for (const View& view : views) {
-      const Axis other = Normal(view.axes[axis]);
-      if (view.offset != first.offset + extent * stride || (!other.empty() && other[0].stride != stride)) {
-        return std::nullopt;
-      }
-      extent += Extent(other);
+      if (view.offset != first.offset + extent * stride.value_or(0)) return std::nullopt;
+      extent += Extent(view.axes[axis]);
     }
-    result.axes[axis] = {{extent, stride}};
+    result.axes[axis] = {{extent, stride.value_or(0)}};
   }
   if (!ElementsOf(Dims(result))) return std::nullopt;
   return result;
