@@ -36,7 +36,8 @@ finish() {
 trap finish EXIT
 address=
 for _ in $(seq 100); do
-  address=$(grep -oE '127\.0\.0\.1:[1-9][0-9]*' "$log" | head -n 1) && break
+  address=$(sed -n 's/^listening on //p' "$log")
+  [ -z "$address" ] || break
   kill -0 "$server" 2>/dev/null || break
   sleep 0.1
 done
