@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -44,7 +45,7 @@ class SequenceItem {
   absl::Status CheckOutput(ReplyBudget* budget);
   const float* RowInput(int64_t n);
   const uint8_t* RowMask(int64_t n, uint32_t* steps);
-  const ModelSpec& spec() const { return SpecOf(session_ ? ModelOf(*session_) : *model_); }
+  const ModelSpec& spec() const { return SpecOf(session_ ? ModelOf(*session_) : std::as_const(*model_)); }
   bool last_only() const { return mode_ != OutputMode::kAll; }
   uint64_t row_output() const { return (last_only() ? 1 : static_cast<uint64_t>(steps_)) * spec().output_size(); }
 

@@ -22,7 +22,7 @@ absl::Status NotSteppable(const SessionName& name, const ModelSpec& spec) {
 
 }  // namespace
 
-const ModelSpec& StepTarget::spec() const { return SpecOf(session ? ModelOf(*session) : *model); }
+const ModelSpec& StepTarget::spec() const { return SpecOf(session ? ModelOf(*session) : std::as_const(*model)); }
 
 absl::StatusOr<StepTarget> FindTarget(Engine* engine, std::string_view session, bool create_if_missing) {
   absl::StatusOr<SessionName> name = ParseSessionName(session);
