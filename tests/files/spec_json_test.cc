@@ -111,6 +111,36 @@ TEST(SpecJsonTest, ProtobufReadsWhatItWrites) {
   }
 }
 
+// Every field of the message, none at its default, just as the engine writes it: nothing is lost or put elsewhere.
+TEST(SpecJsonTest, WritesEveryField) {
+  const std::string json =
+      R"({"input_size":10,"hidden_size":20,"num_layers":2,"direction":"DIRECTION_BIDIRECTIONAL",)"
+      R"("merge_mode":"MERGE_MODE_SUM","projection_size":7,"bias":false,)"
+      R"("activations":{"gate":{"function":"HARD_SIGMOID","alpha":0.25,"beta":0.4},"cell":{"function":"ELU"},)"
+      R"("output":{"function":"THRESHOLDED_RELU","alpha":0.3}},)"
+      R"("reverse_activations":{"output":{"function":"AFFINE","alpha":1.7,"beta":-0.1}},)"
+      R"("peepholes":true,"clip":3.5,"input_forget":true,)"
+      R"("head":{"output_size":4,"bias":true,"activation":{"function":"SOFTSIGN"}},)"
+      R"("precision":"PRECISION_INT8_WEIGHTS","learned_initial_state":true,)"
+      R"("padding_output":"PADDING_OUTPUT_REPEAT_LAST","zero_length_state":"ZERO_LENGTH_STATE_ZEROS"})";
+  const v1::ModelSpec proto = ProtoFromJson(json);
+  std::vector<const google::protobuf::FieldDescriptor*> set;
+  proto.GetReflection()->ListFields(proto, &set);
+  EXPECT_EQ(set.size(), static_cast<size_t>(v1::ModelSpec::descriptor()->field_count()));
+
+  const absl::StatusOr<ModelSpec> spec = ParseSpecJson(json);
+  ASSERT_TRUE(spec.ok()) << spec.status();
+  EXPECT_EQ(SpecToJson(*spec), json);
+  EXPECT_EQ(spec->projection_size, 7u);
+  EXPECT_FALSE(spec->bias);
+  EXPECT_EQ(spec->activations[0].gate, (Activation{Function::kHardSigmoid, 0.25f, 0.4f}));
+  EXPECT_EQ(spec->activations[0].cell, (Activation{Function::kElu, 1, 0}));
+  EXPECT_EQ(spec->activations[0].output, (Activation{Function::kThresholdedRelu, 0.3f, 0}));
+  EXPECT_EQ(spec->activations[1].gate, Activation{Function::kSigmoid});
+  EXPECT_EQ(spec->activations[1].output, (Activation{Function::kAffine, 1.7f, -0.1f}));
+  EXPECT_TRUE(spec->peepholes && spec->input_forget && spec->learned_initial_state);
+}
+
 // A field added to the message must be added to the engine: set each field of the message alone, and see it read.
 TEST(SpecJsonTest, KnowsEveryFieldOfTheMessage) {
   const auto check = [](const google::protobuf::Descriptor* type, auto&& check, const std::string& before,
