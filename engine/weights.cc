@@ -6,6 +6,7 @@
 #include <atomic>
 #include <memory>
 #include <string_view>
+#include <system_error>
 #include <thread>
 
 #include "absl/strings/escaping.h"
@@ -99,7 +100,11 @@ std::vector<Digest> HashPieces(const std::vector<Piece>& pieces) {
   };
   const size_t cores = std::max(1u, std::thread::hardware_concurrency());
   std::vector<std::thread> helpers;
-  for (size_t i = 1; i < std::min({pieces.size(), cores, kMaxThreads}); ++i) helpers.emplace_back(work);
+  try {
+    for (size_t i = 1; i < std::min({pieces.size(), cores, kMaxThreads}); ++i) helpers.emplace_back(work);
+  } catch (const std::system_error&) {
+    // No more threads to be had: those that there are do it.
+  }
   work();
   for (std::thread& helper : helpers) helper.join();
   return digests;

@@ -159,7 +159,9 @@ TEST(SpecJsonTest, KnowsEveryFieldOfTheMessage) {
       const absl::Status status = ReadSpecJson(open + value + after, &draft);
       // A parameter that the default function does not have is an error of its own kind.
       EXPECT_THAT(std::string(status.message()), ::testing::Not(HasSubstr("no such field"))) << open;
-      if (!status.ok()) EXPECT_THAT(GetCause(status).field, ::testing::AnyOf(HasSubstr("alpha"), HasSubstr("beta")));
+      if (!status.ok()) {
+        EXPECT_THAT(GetCause(status).field, ::testing::AnyOf(HasSubstr("alpha"), HasSubstr("beta")));
+      }
     }
   };
   check(v1::ModelSpec::descriptor(), check, "{", "}");
