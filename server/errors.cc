@@ -31,6 +31,9 @@ std::string Printable(std::string_view text, size_t limit) {
     const std::string json = nlohmann::json(result).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
     result = nlohmann::json::parse(json, nullptr, false).get<std::string>();
   }
+  for (char& c : result) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  }
   if (text.size() <= limit && result.size() <= limit) return result;
   size_t end = std::min(limit, result.size());
   while (end > 0 && end < result.size() && IsContinuation(result[end])) --end;

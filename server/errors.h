@@ -20,8 +20,8 @@ void SetRpcStatus(const absl::Status& status, google::rpc::Status* out);
 // As the status of a call; the details travel in the trailer grpc-status-details-bin. OK gives OK.
 grpc::Status ToGrpcStatus(const absl::Status& status);
 
-// Text that came from outside, made fit for messages, logs and trailers: valid UTF-8, at most `limit` bytes ("…" where
-// it was cut).
+// Text that came from outside, made fit for messages, logs and trailers: valid UTF-8 on one line ("?" for control
+// characters), at most `limit` bytes ("…" where it was cut).
 std::string Printable(std::string_view text, size_t limit = 256);
 
 }  // namespace lstmd::server

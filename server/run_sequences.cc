@@ -47,8 +47,7 @@ void RunSequencesCall::Start() {
     SequenceItem& item = items_.emplace_back(request_.sequences(i), *model, response_.add_results());
     const absl::Status status = item.Check(context().engine, &scratch(), &budget, &rows_left);
     if (!status.ok()) {
-      const std::string prefix = absl::StrCat("sequences[", i, "].");
-      errors_[index] = GetCause(status).field.empty() ? status : PrefixField(status, prefix);
+      errors_[index] = InItem(status, "sequences", index);
       continue;
     }
     for (int64_t n = 0; n < item.rows(); ++n) item.Prepare(n, &AddWork(index, static_cast<size_t>(n)));
@@ -58,7 +57,7 @@ void RunSequencesCall::Start() {
 
 void RunSequencesCall::OnWorkDone(ItemWork& work, const absl::Status& status) {
   if (!status.ok()) {
-    if (errors_[work.item].ok()) errors_[work.item] = status;
+    if (errors_[work.item].ok()) errors_[work.item] = InItem(status, "sequences", work.item);
     return;
   }
   items_[work.item].Take(work);

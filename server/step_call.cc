@@ -27,12 +27,9 @@ void StepCall::Start() {
   response_.mutable_results()->Reserve(items);
   for (int i = 0; i < items; ++i) response_.add_results();
   for (int i = 0; i < items; ++i) {
-    const absl::Status status = Add(static_cast<size_t>(i), &budget);
-    if (!status.ok()) {
-      const std::string prefix = absl::StrCat("items[", i, "]");
-      SetError(static_cast<size_t>(i),
-               GetCause(status).field.empty() ? status : PrefixField(status, absl::StrCat(prefix, ".")));
-    }
+    const auto index = static_cast<size_t>(i);
+    const absl::Status status = Add(index, &budget);
+    if (!status.ok()) SetError(index, status);
   }
   Run();
 }
@@ -85,7 +82,8 @@ absl::Status StepCall::Add(size_t index, ReplyBudget* budget) {
   return absl::OkStatus();
 }
 
-void StepCall::SetError(size_t item, const absl::Status& status) {
+void StepCall::SetError(size_t item, const absl::Status& cause) {
+  const absl::Status status = InItem(cause, "items", item);
   v1::StepResult& result = *response_.mutable_results(static_cast<int>(item));
   result.Clear();
   if (request_.items_size() == 1) {

@@ -20,7 +20,8 @@ class StepCall final : public UnaryWorkCall {
 
  private:
   absl::Status Add(size_t index, ReplyBudget* budget);
-  void SetError(size_t item, const absl::Status& status);
+  // `cause` has a field relative to the item.
+  void SetError(size_t item, const absl::Status& cause);
   void OnWorkDone(ItemWork& work, const absl::Status& status) override;
   absl::Status Complete() override;
 

@@ -20,6 +20,14 @@ absl::Status NotSteppable(const SessionName& name, const ModelSpec& spec) {
       .With("direction", Name(spec.direction));
 }
 
+// Whether a SESSION_NOT_FOUND is about one that there was.
+bool WasLost(const absl::Status& status) {
+  for (const auto& [key, value] : GetCause(status).metadata) {
+    if (key == "last_event") return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 const ModelSpec& StepTarget::spec() const { return SpecOf(session ? ModelOf(*session) : std::as_const(*model)); }
@@ -36,7 +44,8 @@ absl::StatusOr<StepTarget> FindTarget(Engine* engine, std::string_view session, 
   }
   if (!absl::IsNotFound(found.status())) return found.status();
   absl::StatusOr<std::shared_ptr<Model>> model = engine->FindModel(name->model, 0);
-  if (!model.ok()) return model.status();
+  // A session that went with its model is still known to have been.
+  if (!model.ok()) return WasLost(found.status()) ? found.status() : model.status();
   if (!SpecOf(**model).steppable()) return NotSteppable(*name, SpecOf(**model));
   if (!create_if_missing) return found.status();
   target.model = *std::move(model);
@@ -60,6 +69,11 @@ absl::StatusOr<uint32_t> CheckStepInput(const TensorView& input, const ModelSpec
   if (rank == 1) return 1;
   if (input.shape[0] < 1) return ShapeError("the input", input.shape, absl::StrCat("[T, ", size, "] with T >= 1"));
   return static_cast<uint32_t>(input.shape[0]);
+}
+
+absl::Status InItem(const absl::Status& status, std::string_view parent, size_t index) {
+  if (GetCause(status).field.empty()) return status;
+  return PrefixField(status, absl::StrCat(std::string(parent), "[", index, "]."));
 }
 
 absl::Status ReplyBudget::Take(uint64_t count, uint64_t size) {

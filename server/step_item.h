@@ -36,6 +36,9 @@ absl::Status EnsureSession(Engine* engine, StepTarget* target);
 // Number of time steps T of an input [I] or [T, I], T >= 1. TENSOR_SHAPE with field "shape".
 absl::StatusOr<uint32_t> CheckStepInput(const TensorView& input, const ModelSpec& spec);
 
+// `status` with its field, if it has one, below the message `parent`[index].
+absl::Status InItem(const absl::Status& status, std::string_view parent, size_t index);
+
 // Bounds what a request can make the server allocate for its reply.
 class ReplyBudget {
  public:

@@ -237,9 +237,7 @@ void StepStream::Binds(const v1::StreamStepsRequest& request) {
     v1::Bound bound;
     const absl::Status status = handles_.Bind(request.binds(i), &bound);
     if (!status.ok()) {
-      const bool has_field = !GetCause(status).field.empty();
-      Refuse(request.binds(i).handle(), 0, 0,
-             has_field ? PrefixField(status, absl::StrCat("binds[", i, "].")) : status);
+      Refuse(request.binds(i).handle(), 0, 0, InItem(status, "binds", static_cast<size_t>(i)));
       continue;
     }
     bound.set_max_in_flight(context_.limits.max_in_flight_per_stream);
@@ -279,7 +277,7 @@ void StepStream::Unbinds(const v1::StreamStepsRequest& request) {
     const v1::Unbind& unbind = request.unbinds(i);
     absl::StatusOr<std::shared_ptr<Session>> session = handles_.Unbind(unbind.handle());
     if (!session.ok()) {
-      Refuse(unbind.handle(), 0, 0, PrefixField(session.status(), absl::StrCat("unbinds[", i, "].")));
+      Refuse(unbind.handle(), 0, 0, InItem(session.status(), "unbinds", static_cast<size_t>(i)));
     } else if (unbind.delete_session()) {
       DeleteSession(unbind.handle(), **session);
     }

@@ -125,7 +125,7 @@ void StreamHandles::Decode(StreamFrame* frame) const {
     const auto refuse = [&](int index, const absl::Status& status) {
       frame->refusals.push_back({block.handles_size() == 0 ? 0 : block.handles(index), block.id(),
                                  index < block.seqs_size() ? block.seqs(index) : 0,
-                                 PrefixField(status, absl::StrCat("steps[", b, "]."))});
+                                 InItem(status, "steps", static_cast<size_t>(b))});
     };
     TensorView input;
     if (absl::Status status = CheckBlock(block, &input); !status.ok()) {

@@ -6,6 +6,7 @@
 
 #include "engine/cpu/cpu_backend.h"
 #include "google/rpc/error_details.pb.h"
+#include "server/logging.h"
 #include "tests/support/models.h"
 
 namespace lstmd {
@@ -129,6 +130,11 @@ void ServerTest::StartCpu() {
   std::vector<std::unique_ptr<Backend>> backends;
   backends.push_back(*std::move(backend));
   Start(std::move(backends));
+}
+
+void ServerTest::SetUpTestSuite() {
+  // Failures are what many of these tests are about.
+  ASSERT_TRUE(server::SetUpLogging("warn", "text").ok());
 }
 
 void ServerTest::Start(std::vector<std::unique_ptr<Backend>> backends) {

@@ -47,6 +47,7 @@ std::vector<int64_t> Shape(const v1::Tensor& tensor);
 //   "bi"     I 3, H 5, bidirectional
 class ServerTest : public ::testing::Test {
  protected:
+  static void SetUpTestSuite();
   ~ServerTest() override;
 
   // On a FakeBackend that the test can stop and fail.
