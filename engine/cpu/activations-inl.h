@@ -3,9 +3,10 @@
 // Activations on vectors, for the instruction set that foreach_target.h is compiling. A lane's result depends on that
 // lane alone.
 //
-// sigmoid and tanh share e^-|x|, which cannot overflow: sigmoid(|x|) = 1/(1+e), mirrored for x < 0; tanh(|x|) =
-// (1-e^2)/(1+e^2), and an odd polynomial (cephes) where that would cancel. Both within 3 ulp of the exact value, also
-// where it is subnormal. NaN stays NaN.
+// sigmoid and tanh begin with e^-a = 2^n e^r, a >= 0, which cannot overflow. sigmoid(|x|) = 1/(1+e^-|x|), mirrored for
+// x < 0, so that small results keep their precision. tanh(|x|) = -m/(2+m) with m = e^-2|x| - 1 = 2^n (e^r - 1) + (2^n -
+// 1), which does not cancel where x is small. Both are within 3 ulp of the exact value, also where it is subnormal. NaN
+// stays NaN.
 #if defined(LSTMD_ENGINE_CPU_ACTIVATIONS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LSTMD_ENGINE_CPU_ACTIVATIONS_INL_H_
 #undef LSTMD_ENGINE_CPU_ACTIVATIONS_INL_H_
@@ -24,55 +25,82 @@ namespace lstmd::cpu {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// e^-a for a >= 0; anything for NaN.
+// e^-a = 2^n (1 + p), p small.
+template <class V>
+struct Exponential {
+  V n;
+  V p;
+};
+
+// For a >= 0 or NaN. Beyond `most`, which is below 2^20, as if a were that.
 template <class D, class V = hn::Vec<D>>
-HWY_INLINE V ExpOfMinus(D d, V a) {
-  const hn::RebindToSigned<D> di;
-  // Past 104 the result is 0 anyway; the bound keeps the exponent arithmetic in range.
-  const V x = hn::Neg(hn::Min(a, hn::Set(d, 104.0f)));
-  const V n = hn::Round(hn::Mul(x, hn::Set(d, 1.44269504088896341f)));
-  // x - n ln 2 in two parts, the first with few bits so that its product with n is exact.
-  V r = hn::NegMulAdd(n, hn::Set(d, 0.693359375f), x);
+HWY_INLINE Exponential<V> ExpOfMinus(D d, V a, float most) {
+  const V limit = hn::Set(d, most);
+  a = hn::IfThenElse(hn::Gt(a, limit), limit, a);  // Min would lose NaN on some machines
+  const V n = hn::Round(hn::Mul(a, hn::Set(d, -1.44269504088896341f)));
+  // -a - n ln 2 in two parts, the first with few bits so that its product with n is exact.
+  V r = hn::Neg(hn::MulAdd(n, hn::Set(d, 0.693359375f), a));
   r = hn::NegMulAdd(n, hn::Set(d, -2.12194440e-4f), r);
-  V p = hn::Set(d, 1.9875691500e-4f);
-  p = hn::MulAdd(p, r, hn::Set(d, 1.3981999507e-3f));
-  p = hn::MulAdd(p, r, hn::Set(d, 8.3334519073e-3f));
-  p = hn::MulAdd(p, r, hn::Set(d, 4.1665795894e-2f));
-  p = hn::MulAdd(p, r, hn::Set(d, 1.6666665459e-1f));
-  p = hn::MulAdd(p, r, hn::Set(d, 5.0000001201e-1f));
-  p = hn::Add(hn::MulAdd(hn::Mul(r, r), p, r), hn::Set(d, 1.0f));
-  // 2^n in two factors, since n reaches -150 and 2^n may be subnormal.
-  const auto ni = hn::ConvertTo(di, n);
-  const auto half = hn::ShiftRight<1>(ni);
+  // e^r - 1 on ±(ln 2)/2 to 3e-9: minimax.
+  const V r2 = hn::Mul(r, r);
+  const V low = hn::MulAdd(hn::Set(d, 0.166665211f), r, hn::Set(d, 0.49999994f));
+  V high = hn::MulAdd(hn::Set(d, 0.00836873055f), r, hn::Set(d, 0.041668389f));
+  high = hn::MulAdd(hn::Set(d, 0.00138145697f), r2, high);
+  return {n, hn::MulAdd(hn::MulAdd(high, r2, low), r2, r)};
+}
+
+// x * 2^n for an integer n from -150 to 0.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V TimesPowerOf2(D d, V x, V n) {
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
+  (void)d;
+  return V{_mm512_scalef_ps(x.raw, n.raw)};
+#else
+  // In two factors: 2^n may be subnormal.
+  const hn::RebindToSigned<D> di;
   const auto bias = hn::Set(di, 127);
-  const V scale1 = hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(half, bias)));
-  const V scale2 = hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(hn::Sub(ni, half), bias)));
-  return hn::Mul(hn::Mul(p, scale1), scale2);
+  const auto all = hn::ConvertTo(di, n);
+  const auto half = hn::ShiftRight<1>(all);
+  const V factor1 = hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(half, bias)));
+  const V factor2 = hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(hn::Sub(all, half), bias)));
+  return hn::Mul(hn::Mul(x, factor1), factor2);
+#endif
+}
+
+// What a value is the quotient of: the cell multiplies some before it divides.
+template <class V>
+struct Quotient {
+  V over;
+  V under;  // 1 to 2
+};
+
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE Quotient<V> SigmoidQuotient(D d, V x) {
+  const V one = hn::Set(d, 1.0f);
+  const Exponential<V> e = ExpOfMinus(d, hn::Abs(x), 104.0f);  // e^-104 is 0
+  const V power = TimesPowerOf2(d, hn::Add(one, e.p), e.n);
+  return {hn::IfThenElse(hn::Lt(x, hn::Zero(d)), power, one), hn::Add(one, power)};
+}
+
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE Quotient<V> TanhQuotient(D d, V x) {
+  const V a = hn::Abs(x);
+  const Exponential<V> e = ExpOfMinus(d, hn::Add(a, a), 20.0f);  // 1 - e^-20 is 1
+  const V power = TimesPowerOf2(d, hn::Set(d, 1.0f), e.n);
+  const V m = hn::MulAdd(power, e.p, hn::Sub(power, hn::Set(d, 1.0f)));
+  return {hn::CopySign(m, x), hn::Add(hn::Set(d, 2.0f), m)};
 }
 
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V Sigmoid(D d, V x) {
-  const V one = hn::Set(d, 1.0f);
-  const V e = ExpOfMinus(d, hn::Abs(x));
-  const V y = hn::Div(hn::IfThenElse(hn::Lt(x, hn::Zero(d)), e, one), hn::Add(one, e));
-  return hn::IfThenElse(hn::Eq(x, x), y, x);
+  const Quotient<V> q = SigmoidQuotient(d, x);
+  return hn::Div(q.over, q.under);
 }
 
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V Tanh(D d, V x) {
-  const V one = hn::Set(d, 1.0f);
-  const V a = hn::Abs(x);
-  const V e = ExpOfMinus(d, hn::Add(a, a));
-  const V large = hn::Div(hn::Sub(one, e), hn::Add(one, e));
-  const V s = hn::Mul(x, x);
-  V p = hn::Set(d, -5.70498872745e-3f);
-  p = hn::MulAdd(p, s, hn::Set(d, 2.06390887954e-2f));
-  p = hn::MulAdd(p, s, hn::Set(d, -5.37397155531e-2f));
-  p = hn::MulAdd(p, s, hn::Set(d, 1.33314422036e-1f));
-  p = hn::MulAdd(p, s, hn::Set(d, -3.33332819422e-1f));
-  const V small = hn::MulAdd(hn::Mul(p, s), a, a);
-  const V y = hn::CopySignToAbs(hn::IfThenElse(hn::Lt(a, hn::Set(d, 0.625f)), small, large), x);
-  return hn::IfThenElse(hn::Eq(x, x), y, x);
+  const Quotient<V> q = TanhQuotient(d, x);
+  return hn::Div(q.over, q.under);
 }
 
 // Those that nobody needs fast: libm, one lane at a time.

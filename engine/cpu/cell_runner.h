@@ -51,7 +51,7 @@ class CellRunner {
   void InputHalves(const PackedModel& model, const PackedCell& cell, absl::Span<const CellSpan> spans);
   void Step(const PackedModel& model, size_t cell, absl::Span<const CellSpan> spans, size_t step);
   void Linear(const PackedLinear& linear, absl::Span<const LinearRow> rows);
-  // Calls body(first_row, rows, panel) so that each panel meets each row, on as many threads as pay.
+  // Calls body(first_row, rows, first_panel, last_panel) so that each panel meets each row, on as many threads as pay.
   template <typename Body>
   void Split(size_t rows, size_t panels, size_t weights_per_panel, const Body& body);
 

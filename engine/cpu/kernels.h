@@ -39,10 +39,14 @@ struct LinearRow {
   float* y;        // [output_size], written to the last element and no further
 };
 
+// Rows that a kernel takes in one call.
+inline constexpr size_t kMaxItemRows = 48;
+
 struct Kernels {
   const char* name;
   size_t units;  // U, see packed_weights.h
-  // Panels first … last-1 of all rows.
+  // Panels first … last-1 of all rows, at least 1 and at most kMaxItemRows. Either all rows of a step have a z, or
+  // none.
   void (*step)(const PackedCell& cell, const StepRow* rows, size_t num_rows, size_t first, size_t last);
   void (*input_half)(const PackedCell& cell, const InputRow* rows, size_t num_rows, size_t first, size_t last);
   void (*linear)(const PackedLinear& linear, const LinearRow* rows, size_t num_rows, size_t first, size_t last);

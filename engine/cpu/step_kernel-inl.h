@@ -33,6 +33,12 @@ HWY_INLINE size_t Units() { return hn::Lanes(D()); }
 // 4 accumulators a row, 4 weights and a broadcast must fit into the registers: 32, or 16 on x86 before AVX-512.
 constexpr int kRows = HWY_ARCH_X86 && HWY_TARGET != HWY_AVX3 && HWY_TARGET != HWY_AVX3_DL ? 3 : 6;
 constexpr size_t kMaxWidth = 4 * hn::MaxLanes(D());
+// k of a panel that meet all rows before the next: 16 KiB of weights where vectors have 16 lanes.
+constexpr size_t kPieceDepth = 64;
+// Weights of a matrix that come from a near enough cache in each step: 8 MiB.
+constexpr size_t kNear = size_t{1} << 21;
+// How far ahead of itself, in k, a lone block asks for weights.
+constexpr size_t kDistance = 32;
 
 // One of the two halves of K.
 struct Half {
@@ -41,9 +47,11 @@ struct Half {
   const float* const* rows;  // each [depth]
 };
 
-// sums[r] = start[r] + first + second, each [4][U].
-template <int R>
-HWY_INLINE void Accumulate(const Half& first, const Half& second, const float* const* start, float* sums) {
+// sums[r] = start[r] + first + second, each [4][U]. On the way asks the cache for kAhead lines for each k, from `ahead`
+// on.
+template <int R, int kAhead>
+HWY_INLINE void Accumulate(const Half& first, const Half& second, const float* const* start, const float* ahead,
+                           float* sums) {
   const D d;
   const size_t units = Units();
   V s[R][4];
@@ -58,7 +66,10 @@ HWY_INLINE void Accumulate(const Half& first, const Half& second, const float* c
     for (int r = 0; r < R; ++r) row[r] = half->rows[r];
     const float* w = half->weights;
     const size_t depth = half->depth;
+#pragma GCC unroll 2
     for (size_t k = 0; k < depth; ++k, w += 4 * units) {
+#pragma GCC unroll 4
+      for (int i = 0; i < kAhead; ++i, ahead += kPad) __builtin_prefetch(ahead, 0, 3);
       const V w0 = hn::Load(d, w);
       const V w1 = hn::Load(d, w + units);
       const V w2 = hn::Load(d, w + 2 * units);
@@ -80,21 +91,22 @@ HWY_INLINE void Accumulate(const Half& first, const Half& second, const float* c
   }
 }
 
-HWY_NOINLINE void AccumulateRows(int rows, const Half& first, const Half& second, const float* const* start,
-                                 float* sums) {
+template <int kAhead>
+HWY_NOINLINE void AccumulateRows(size_t rows, const Half& first, const Half& second, const float* const* start,
+                                 const float* ahead, float* sums) {
   switch (rows) {
     case 1:
-      return Accumulate<1>(first, second, start, sums);
+      return Accumulate<1, kAhead>(first, second, start, ahead, sums);
     case 2:
-      return Accumulate<2>(first, second, start, sums);
+      return Accumulate<2, kAhead>(first, second, start, ahead, sums);
     case 3:
-      return Accumulate<3>(first, second, start, sums);
+      return Accumulate<3, kAhead>(first, second, start, ahead, sums);
     case 4:
-      return Accumulate<4>(first, second, start, sums);
+      return Accumulate<4, kAhead>(first, second, start, ahead, sums);
     case 5:
-      return Accumulate<5>(first, second, start, sums);
+      return Accumulate<5, kAhead>(first, second, start, ahead, sums);
     default:
-      return Accumulate<6>(first, second, start, sums);
+      return Accumulate<6, kAhead>(first, second, start, ahead, sums);
   }
 }
 
@@ -102,13 +114,16 @@ HWY_NOINLINE void AccumulateRows(int rows, const Half& first, const Half& second
 HWY_INLINE void DefaultCell(const float* z, const StepRow& row, size_t unit) {
   const D d;
   const size_t units = Units();
-  const V i = Sigmoid(d, hn::Load(d, z));
+  const Quotient<V> i = SigmoidQuotient(d, hn::Load(d, z));
   const V f = Sigmoid(d, hn::Load(d, z + units));
-  const V g = Tanh(d, hn::Load(d, z + 2 * units));
-  const V o = Sigmoid(d, hn::Load(d, z + 3 * units));
-  const V c = hn::MulAdd(f, hn::Load(d, row.c_in + unit), hn::Mul(i, g));
+  const Quotient<V> g = TanhQuotient(d, hn::Load(d, z + 2 * units));
+  const Quotient<V> o = SigmoidQuotient(d, hn::Load(d, z + 3 * units));
+  // Divisions are slow: one for i * g and one for o * tanh(c).
+  const V ig = hn::Div(hn::Mul(i.over, g.over), hn::Mul(i.under, g.under));
+  const V c = hn::MulAdd(f, hn::Load(d, row.c_in + unit), ig);
+  const Quotient<V> t = TanhQuotient(d, c);
   hn::Store(c, d, row.c_out + unit);
-  hn::Store(hn::Mul(o, Tanh(d, c)), d, row.h_out + unit);
+  hn::Store(hn::Div(hn::Mul(o.over, t.over), hn::Mul(o.under, t.under)), d, row.h_out + unit);
 }
 
 HWY_NOINLINE void AnyCell(const PackedCell& cell, const float* z, const StepRow& row, size_t unit) {
@@ -142,57 +157,113 @@ HWY_NOINLINE void AnyCell(const PackedCell& cell, const float* z, const StepRow&
   hn::Store(hn::Mul(o, Activate(d, act.output, c)), d, row.h_out + unit);
 }
 
+// What a panel's sums are made of: for each row `start`, then both halves of K.
+struct PanelRows {
+  Half first;
+  Half second;
+  const float* const* start;  // each [4][U]
+};
+
+// For any number of rows, with the weights in a near cache.
+HWY_INLINE void AccumulateNear(const PanelRows& in, size_t num_rows, float* sums) {
+  const size_t blocks = (num_rows + kRows - 1) / kRows;
+  for (size_t block = 0, r = 0; block < blocks; ++block) {
+    // Blocks of like size: a small one at the end would wait for its few chains.
+    const size_t count = (num_rows - r + blocks - block - 1) / (blocks - block);
+    AccumulateRows<0>(count, {in.first.weights, in.first.depth, in.first.rows + r},
+                      {in.second.weights, in.second.depth, in.second.rows + r}, in.start + r, nullptr,
+                      sums + r * 4 * Units());
+    r += count;
+  }
+}
+
+// The same with weights that come from far away. They are read once: a piece of them that fits into a near cache meets
+// all rows before the next does, and meanwhile the next is on its way.
+HWY_INLINE void AccumulateFar(const PanelRows& in, size_t num_rows, float* sums) {
+  const size_t width = 4 * Units();
+  const size_t blocks = (num_rows + kRows - 1) / kRows;
+  if (blocks == 1) {
+    if (num_rows == 1) return AccumulateRows<0>(num_rows, in.first, in.second, in.start, nullptr, sums);
+    return AccumulateRows<4>(num_rows, in.first, in.second, in.start, in.first.weights + kDistance * width, sums);
+  }
+  const float* continued[kMaxItemRows];
+  const float* rows[kMaxItemRows];
+  const float* const* start = in.start;
+  for (const Half* half : {&in.first, &in.second}) {
+    for (size_t k = 0; k < half->depth; k += kPieceDepth) {
+      const float* const weights = half->weights + k * width;
+      const size_t depth = std::min(kPieceDepth, half->depth - k);
+      for (size_t r = 0; r < num_rows; ++r) rows[r] = half->rows[r] + k;
+      const float* ahead = weights + kPieceDepth * width;
+      for (size_t block = 0, r = 0; block < blocks; ++block) {
+        const size_t count = (num_rows - r + blocks - block - 1) / (blocks - block);
+        const Half piece = {weights, depth, rows + r};
+        const Half none = {nullptr, 0, rows + r};
+        if (blocks < 4) {
+          AccumulateRows<2>(count, piece, none, start + r, ahead, sums + r * width);
+          ahead += 2 * depth * kPad;
+        } else {
+          AccumulateRows<1>(count, piece, none, start + r, ahead, sums + r * width);
+          ahead += depth * kPad;
+        }
+        r += count;
+      }
+      if (start != continued) {
+        for (size_t r = 0; r < num_rows; ++r) continued[r] = sums + r * width;
+        start = continued;
+      }
+    }
+  }
+}
+
+HWY_INLINE void AccumulatePanel(bool far, const PanelRows& in, size_t num_rows, float* sums) {
+  if (far) {
+    AccumulateFar(in, num_rows, sums);
+  } else {
+    AccumulateNear(in, num_rows, sums);
+  }
+}
+
 void Step(const PackedCell& cell, const StepRow* rows, size_t num_rows, size_t first, size_t last) {
   const size_t units = Units();
   const size_t width = 4 * units;
-  HWY_ALIGN float sums[kRows * kMaxWidth];
-  const float* x[kRows];
-  const float* h[kRows];
-  const float* start[kRows];
+  HWY_ALIGN float sums[kMaxItemRows * kMaxWidth];
+  const float* x[kMaxItemRows];
+  const float* h[kMaxItemRows];
+  const float* start[kMaxItemRows];
+  const bool far = cell.panels * cell.depth() * width > kNear;
+  // All rows have their input half done, or none has.
+  const bool done = rows[0].z != nullptr;
+  for (size_t r = 0; r < num_rows; ++r) {
+    x[r] = rows[r].x;
+    h[r] = rows[r].h;
+  }
   for (size_t p = first; p < last; ++p) {
     const float* weights = cell.panel(p);
     const float* bias = cell.bias.data() + p * width;
-    for (size_t r = 0; r < num_rows;) {
-      // All rows of a block have their input half done, or none has.
-      const bool done = rows[r].z != nullptr;
-      int block = 0;
-      for (; block < kRows && r + block < num_rows && (rows[r + block].z != nullptr) == done; ++block) {
-        const StepRow& row = rows[r + block];
-        x[block] = row.x;
-        h[block] = row.h;
-        start[block] = done ? row.z + p * width : bias;
-      }
-      AccumulateRows(block, Half{weights, done ? 0 : cell.input_size, x},
-                     Half{weights + cell.input_size * width, cell.state_size, h}, start, sums);
-      for (int i = 0; i < block; ++i) {
-        if (cell.default_activations) {
-          DefaultCell(sums + i * width, rows[r + i], p * units);
-        } else {
-          AnyCell(cell, sums + i * width, rows[r + i], p * units);
-        }
-      }
-      r += block;
+    for (size_t r = 0; r < num_rows; ++r) start[r] = done ? rows[r].z + p * width : bias;
+    AccumulatePanel(
+        far, {{weights, done ? 0 : cell.input_size, x}, {weights + cell.input_size * width, cell.state_size, h}, start},
+        num_rows, sums);
+    if (cell.default_activations) {
+      for (size_t r = 0; r < num_rows; ++r) DefaultCell(sums + r * width, rows[r], p * units);
+    } else {
+      for (size_t r = 0; r < num_rows; ++r) AnyCell(cell, sums + r * width, rows[r], p * units);
     }
   }
 }
 
 void InputHalf(const PackedCell& cell, const InputRow* rows, size_t num_rows, size_t first, size_t last) {
   const size_t width = 4 * Units();
-  HWY_ALIGN float sums[kRows * kMaxWidth];
-  const float* x[kRows];
-  const float* start[kRows];
+  HWY_ALIGN float sums[kMaxItemRows * kMaxWidth];
+  const float* x[kMaxItemRows];
+  const float* start[kMaxItemRows];
+  const bool far = cell.panels * cell.depth() * width > kNear;
+  for (size_t r = 0; r < num_rows; ++r) x[r] = rows[r].x;
   for (size_t p = first; p < last; ++p) {
-    const float* bias = cell.bias.data() + p * width;
-    for (size_t r = 0; r < num_rows;) {
-      const int block = static_cast<int>(std::min<size_t>(kRows, num_rows - r));
-      for (int i = 0; i < block; ++i) {
-        x[i] = rows[r + i].x;
-        start[i] = bias;
-      }
-      AccumulateRows(block, Half{cell.panel(p), cell.input_size, x}, Half{nullptr, 0, x}, start, sums);
-      for (int i = 0; i < block; ++i) std::copy_n(sums + i * width, width, rows[r + i].z + p * width);
-      r += block;
-    }
+    for (size_t r = 0; r < num_rows; ++r) start[r] = cell.bias.data() + p * width;
+    AccumulatePanel(far, {{cell.panel(p), cell.input_size, x}, {nullptr, 0, x}, start}, num_rows, sums);
+    for (size_t r = 0; r < num_rows; ++r) std::copy_n(sums + r * width, width, rows[r].z + p * width);
   }
 }
 
@@ -200,28 +271,23 @@ void Linear(const PackedLinear& linear, const LinearRow* rows, size_t num_rows, 
   const D d;
   const size_t units = Units();
   const size_t width = 4 * units;
-  HWY_ALIGN float sums[kRows * kMaxWidth];
-  const float* x[kRows];
-  const float* start[kRows];
+  HWY_ALIGN float sums[kMaxItemRows * kMaxWidth];
+  const float* x[kMaxItemRows];
+  const float* start[kMaxItemRows];
+  const bool far = linear.panels * linear.input_size * width > kNear;
+  for (size_t r = 0; r < num_rows; ++r) x[r] = rows[r].x;
   for (size_t p = first; p < last; ++p) {
     const size_t count = std::min(width, linear.output_size - p * width);
-    for (size_t r = 0; r < num_rows;) {
-      const int block = static_cast<int>(std::min<size_t>(kRows, num_rows - r));
-      for (int i = 0; i < block; ++i) {
-        x[i] = rows[r + i].x;
-        start[i] = linear.bias.data() + p * width;
-      }
-      AccumulateRows(block, Half{linear.panel(p), linear.input_size, x}, Half{nullptr, 0, x}, start, sums);
-      for (int i = 0; i < block; ++i) {
-        float* y = sums + i * width;
-        if (linear.activation.function != Function::kLinear) {
-          for (size_t j = 0; j < width; j += units) {
-            hn::Store(Activate(d, linear.activation, hn::Load(d, y + j)), d, y + j);
-          }
+    for (size_t r = 0; r < num_rows; ++r) start[r] = linear.bias.data() + p * width;
+    AccumulatePanel(far, {{linear.panel(p), linear.input_size, x}, {nullptr, 0, x}, start}, num_rows, sums);
+    for (size_t r = 0; r < num_rows; ++r) {
+      float* y = sums + r * width;
+      if (linear.activation.function != Function::kLinear) {
+        for (size_t j = 0; j < width; j += units) {
+          hn::Store(Activate(d, linear.activation, hn::Load(d, y + j)), d, y + j);
         }
-        std::copy_n(y, count, rows[r + i].y + p * width);
       }
-      r += block;
+      std::copy_n(y, count, rows[r].y + p * width);
     }
   }
 }

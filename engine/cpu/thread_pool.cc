@@ -13,8 +13,13 @@ constexpr int kSpins = 1000;
 // A thread that waits for another's last item gives its core away now and then: there may be fewer cores than threads.
 constexpr int kSpinsBeforeYield = 500;
 
-uint64_t NextItem(uint64_t ticket) { return ticket & kItemMask; }
-uint64_t Items(uint64_t ticket) { return (ticket >> kItemBits) & kItemMask; }
+// One job of this much is worth waking helpers, and so are many small ones that follow each other without a pause.
+constexpr double kWorthWaking = 20'000;
+constexpr double kWorthWakingTogether = 100'000;
+constexpr auto kPause = std::chrono::microseconds(50);
+
+uint64_t Begin(uint64_t ticket) { return ticket & kItemMask; }
+uint64_t End(uint64_t ticket) { return (ticket >> kItemBits) & kItemMask; }
 uint64_t Generation(uint64_t ticket) { return ticket >> (2 * kItemBits); }
 
 void SpinPause() {
@@ -30,7 +35,7 @@ void SpinPause() {
 ThreadPool::ThreadPool(int threads) {
   for (int i = 1; i < threads; ++i) {
     try {
-      helpers_.emplace_back([this] { Help(); });
+      helpers_.emplace_back([this, i] { Help(i % 2 == 1); });
     } catch (const std::system_error&) {
       return;
     }
@@ -46,8 +51,17 @@ ThreadPool::~ThreadPool() {
   for (std::thread& helper : helpers_) helper.join();
 }
 
-void ThreadPool::Run(size_t items, Effort effort, Call call, const void* function) {
-  if (helpers_.empty() || effort == Effort::kAlone || items < 2) {
+bool ThreadPool::WorthWaking(double nanoseconds) {
+  if (nanoseconds >= kWorthWaking) return true;
+  const bool paused = std::chrono::steady_clock::now() - last_end_ > kPause;
+  sleepless_ = (paused ? 0 : sleepless_) + nanoseconds;
+  if (sleepless_ < kWorthWakingTogether) return false;
+  sleepless_ = 0;
+  return true;
+}
+
+void ThreadPool::Run(size_t items, double nanoseconds, Call call, const void* function) {
+  if (helpers_.empty() || nanoseconds < kWorthHelp || items < 2) {
     for (size_t item = 0; item < items; ++item) call(function, item);
     return;
   }
@@ -58,35 +72,38 @@ void ThreadPool::Run(size_t items, Effort effort, Call call, const void* functio
   const uint64_t ticket = (generation << (2 * kItemBits)) | (uint64_t{items} << kItemBits);
   // Sequentially consistent, with the load of sleepers_ after it: see Sleep.
   ticket_.store(ticket);
-  if (effort == Effort::kAll && sleepers_.load() > 0) {
+  const bool sleepers = sleepers_.load() > 0;
+  if (sleepers && WorthWaking(nanoseconds)) {
     MutexLock lock(&mutex_);
     wake_.SignalAll();
   }
-  Work(ticket);
+  Work(ticket, false);
   for (int spins = 0; done_.load(std::memory_order_acquire) != items; ++spins) {
     SpinPause();
     if (spins >= kSpinsBeforeYield) std::this_thread::yield();
   }
+  if (sleepers) last_end_ = std::chrono::steady_clock::now();
 }
 
-void ThreadPool::Work(uint64_t ticket) {
+void ThreadPool::Work(uint64_t ticket, bool from_back) {
   const uint64_t generation = Generation(ticket);
-  while (Generation(ticket) == generation && NextItem(ticket) < Items(ticket)) {
-    if (!ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acquire)) continue;
-    call_(function_, NextItem(ticket));
+  while (Generation(ticket) == generation && Begin(ticket) < End(ticket)) {
+    const uint64_t claimed = from_back ? ticket - (uint64_t{1} << kItemBits) : ticket + 1;
+    if (!ticket_.compare_exchange_weak(ticket, claimed, std::memory_order_acquire)) continue;
+    call_(function_, from_back ? End(claimed) : Begin(ticket));
     done_.fetch_add(1, std::memory_order_release);
     ticket = ticket_.load(std::memory_order_acquire);
   }
 }
 
-void ThreadPool::Help() {
+void ThreadPool::Help(bool from_back) {
   uint64_t seen = 0;  // generation of the last job this thread knows to be claimed to the end
   int spins = 0;
   while (!stop_.load(std::memory_order_relaxed)) {
     const uint64_t ticket = ticket_.load(std::memory_order_acquire);
     if (Generation(ticket) != seen) {
       seen = Generation(ticket);
-      Work(ticket);
+      Work(ticket, from_back);
       spins = 0;
     } else if (++spins < kSpins) {
       SpinPause();
