@@ -76,7 +76,8 @@ absl::Status CheckMaskValue(const Case& c, const Call& call) {
       const float* at = x.data() + static_cast<size_t>(row * call.steps + t) * width;
       const auto value = static_cast<float>(*c.mask_value);
       const bool masked = std::all_of(at, at + width, [value](float v) { return v == value; });
-      if (masked == call.Valid(row, t)) return Disagree(c, absl::StrCat("mask and mask_value differ at row ", row, ", step ", t));
+      if (masked == call.Valid(row, t))
+        return Disagree(c, absl::StrCat("mask and mask_value differ at row ", row, ", step ", t));
     }
   }
   return absl::OkStatus();

@@ -85,7 +85,8 @@ class Fields {
   }
 
   void Fail(const std::string& name, const std::string& what) {
-    if (error_.ok()) error_ = absl::InvalidArgumentError(absl::StrCat(where_, name.empty() ? "" : ".", name, ": ", what));
+    if (error_.ok())
+      error_ = absl::InvalidArgumentError(absl::StrCat(where_, name.empty() ? "" : ".", name, ": ", what));
   }
 
   void Fail(const absl::Status& status) {
@@ -158,7 +159,9 @@ void ReadParams(const Json& params, const ModelSpec& spec, Fields* fields, Case*
 std::optional<Activation> ReadActivation(const Json& json, const std::string& where, Fields* parent) {
   Fields fields(json, where);
   const std::string name = fields.Text("fn");
-  const auto narrow = [](std::optional<double> v) { return v ? std::optional<float>(static_cast<float>(*v)) : std::nullopt; };
+  const auto narrow = [](std::optional<double> v) {
+    return v ? std::optional<float>(static_cast<float>(*v)) : std::nullopt;
+  };
   const std::optional<float> alpha = narrow(fields.OptionalReal("alpha"));
   const std::optional<float> beta = narrow(fields.OptionalReal("beta"));
   parent->Fail(fields.Finish());
@@ -203,8 +206,10 @@ void ReadSpec(Fields* f, ModelSpec* spec) {
                     : go_backwards               ? Direction::kGoBackwards
                     : direction == "reverse"     ? Direction::kReverse
                                                  : Direction::kForward;
-  const std::map<std::string, MergeMode> modes = {{"", MergeMode::kConcat}, {"concat", MergeMode::kConcat},
-                                                  {"sum", MergeMode::kSum}, {"mul", MergeMode::kMul},
+  const std::map<std::string, MergeMode> modes = {{"", MergeMode::kConcat},
+                                                  {"concat", MergeMode::kConcat},
+                                                  {"sum", MergeMode::kSum},
+                                                  {"mul", MergeMode::kMul},
                                                   {"ave", MergeMode::kAve}};
   const auto mode = modes.find(f->OptionalText("merge_mode", {"concat", "sum", "mul", "ave"}));
   spec->merge_mode = mode == modes.end() ? MergeMode::kConcat : mode->second;

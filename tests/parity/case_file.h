@@ -15,7 +15,8 @@
 
 namespace lstmd::parity {
 
-// Where one weight lies: the tensor; [index] of its first axis; `shape` values from `offset` of it flattened; transposed.
+// Where one weight lies: the tensor; [index] of its first axis; `shape` values from `offset` of it flattened;
+// transposed.
 struct Reference {
   std::string tensor;
   std::optional<uint64_t> index;
@@ -39,12 +40,12 @@ struct Case {
   std::string name;
   std::string framework;
   std::string api;
-  std::string kind;   // layer, cell, iterated_cell
-  std::string dtype;  // float32, float16, bfloat16
-  std::string activation;            // Keras's names, for files that hold weights only
+  std::string kind;        // layer, cell, iterated_cell
+  std::string dtype;       // float32, float16, bfloat16
+  std::string activation;  // Keras's names, for files that hold weights only
   std::string recurrent_activation;
-  ModelSpec spec;                    // without the head's size
-  std::string gate_order;            // ifgo, iofg
+  ModelSpec spec;          // without the head's size
+  std::string gate_order;  // ifgo, iofg
   std::string input_layout, output_layout, state_layout;
   bool last_only = false;  // return_sequences false
   bool stateful = false;

@@ -69,7 +69,8 @@ FloatArray Scaled(std::vector<float> values, float scale) {
   return FloatArray(std::move(values));
 }
 
-absl::Status BuildCell(const Case& c, const CellReferences& references, uint32_t layer, float scale, CellWeights* cell) {
+absl::Status BuildCell(const Case& c, const CellReferences& references, uint32_t layer, float scale,
+                       CellWeights* cell) {
   const ModelSpec& spec = c.spec;
   const uint64_t hidden = spec.hidden_size, state = spec.hidden_state_size();
   absl::StatusOr<std::vector<float>> w = Take(c, *references.w_ih, {4 * hidden, spec.layer_input_size(layer)});

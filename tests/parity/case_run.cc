@@ -38,8 +38,9 @@ std::string SessionName(const std::string& model, int64_t row) {
 absl::StatusOr<Bytes> Answered(const v1::Tensor& tensor, const std::string& what, std::vector<int64_t> want) {
   absl::StatusOr<Bytes> got = FromProto(tensor);
   if (got.ok() && got->shape != want) {
-    return absl::InternalError(absl::StrCat("the server answered ", what, " of shape [", absl::StrJoin(got->shape, ", "),
-                                            "], want [", absl::StrJoin(want, ", "), "]"));
+    return absl::InternalError(absl::StrCat("the server answered ", what, " of shape [",
+                                            absl::StrJoin(got->shape, ", "), "], want [", absl::StrJoin(want, ", "),
+                                            "]"));
   }
   return got;
 }
@@ -121,7 +122,8 @@ void Place(const Bytes& part, int64_t row, int64_t step, Bytes* output) {
 // Puts one row's state [cells, size] into [cells, N, size].
 void PlaceState(const Bytes& part, int64_t row, Bytes* all) {
   const size_t width = static_cast<size_t>(part.shape[1]) * part.item();
-  if (all->dtype != part.dtype) *all = Bytes{part.dtype, all->shape, std::string(width * all->shape[0] * all->shape[1], 0)};
+  if (all->dtype != part.dtype)
+    *all = Bytes{part.dtype, all->shape, std::string(width * all->shape[0] * all->shape[1], 0)};
   for (int64_t cell = 0; cell < part.shape[0]; ++cell) {
     const int64_t at = cell * all->shape[1] + row;
     std::memcpy(&all->data[static_cast<size_t>(at) * width], &part.data[static_cast<size_t>(cell) * width], width);
@@ -165,7 +167,9 @@ absl::StatusOr<std::vector<Answer>> Runner::RunSequences(const Case& c, const st
     v1::RunSequencesRequest request;
     request.set_model(ModelName(model));
     *request.add_sequences() = BuildSequence(c, *call);
-    const auto run = [&](auto* context, auto* response) { return inference_->RunSequences(context, request, response); };
+    const auto run = [&](auto* context, auto* response) {
+      return inference_->RunSequences(context, request, response);
+    };
     absl::StatusOr<v1::RunSequencesResponse> response = Ask<v1::RunSequencesResponse>(run);
     if (!response.ok()) return response.status();
     if (response->results_size() != 1) return absl::InternalError("the server answered another number of results");
@@ -190,7 +194,9 @@ absl::Status Runner::StartSessions(const Call& call, const std::string& model) {
       *request.mutable_initial_state()->mutable_h() = ToProto(Slice(call.state->first, 1, row));
       *request.mutable_initial_state()->mutable_c() = ToProto(Slice(call.state->second, 1, row));
     }
-    const auto create = [&](auto* context, auto* response) { return sessions_->CreateSession(context, request, response); };
+    const auto create = [&](auto* context, auto* response) {
+      return sessions_->CreateSession(context, request, response);
+    };
     if (absl::Status status = Ask<v1::Session>(create).status(); !status.ok()) return status;
   }
   return absl::OkStatus();
@@ -278,9 +284,9 @@ absl::StatusOr<std::vector<Answer>> Runner::RunSteps(const Case& c, const std::s
       if (last[static_cast<size_t>(row)] >= 0) continue;
       if (absl::Status status = ReadSession(model, row, &answer); !status.ok()) return status;
     }
-    for (const auto& [what, got, want] : {std::make_tuple("output", &answer.output, &wanted.output),
-                                          std::make_tuple("final h", &answer.h, &wanted.h),
-                                          std::make_tuple("final c", &answer.c, &wanted.c)}) {
+    for (const auto& [what, got, want] :
+         {std::make_tuple("output", &answer.output, &wanted.output), std::make_tuple("final h", &answer.h, &wanted.h),
+          std::make_tuple("final c", &answer.c, &wanted.c)}) {
       if (absl::Status status = SameBits(*got, *want, what); !status.ok()) return status;
     }
     answers.push_back(std::move(answer));

@@ -30,11 +30,11 @@ struct Answer {
 
 // The inputs of one call, read from the case.
 struct Call {
-  Bytes input;                     // as recorded
-  bool batched = true;             // [N, T, I] or [T, N, I], not [T, I]
-  bool time_major = false;         // [T, N, I]
-  std::vector<uint32_t> lengths;   // empty: all
-  std::string mask;                // N*T, empty: none
+  Bytes input;                                   // as recorded
+  bool batched = true;                           // [N, T, I] or [T, N, I], not [T, I]
+  bool time_major = false;                       // [T, N, I]
+  std::vector<uint32_t> lengths;                 // empty: all
+  std::string mask;                              // N*T, empty: none
   std::optional<std::pair<Bytes, Bytes>> state;  // [L*D, N, …]
   int64_t rows = 1, steps = 1;
 

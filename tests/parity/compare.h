@@ -14,10 +14,10 @@
 namespace lstmd::parity {
 
 struct Comparison {
-  double absolute = 0;   // largest error over all recorded results
-  double relative = 0;   // the same relative to what was recorded, where that is above the tolerance
-  double rms = 0;        // root of the mean square error
-  std::string mistake;   // "" if all is within the tolerance
+  double absolute = 0;  // largest error over all recorded results
+  double relative = 0;  // the same relative to what was recorded, where that is above the tolerance
+  double rms = 0;       // root of the mean square error
+  std::string mistake;  // "" if all is within the tolerance
 };
 
 // abs(got - want) <= atol + rtol * abs(want), NaN and infinities at the same places, the same shapes.

@@ -20,8 +20,8 @@ std::vector<std::string> ImportOptions(const Case& c, const std::string& file) {
   std::vector<std::string> out;
   const ModelSpec& spec = c.spec;
   if (file == "model.weights.h5") {
-    out = {"--activation", c.activation, "--recurrent-activation", c.recurrent_activation, "--keras-version",
-           c.framework == "keras" ? "3" : "2"};
+    out = {"--activation",         c.activation,      "--recurrent-activation",
+           c.recurrent_activation, "--keras-version", c.framework == "keras" ? "3" : "2"};
     if (spec.direction == Direction::kBidirectional) {
       std::string mode(Name(spec.merge_mode));
       mode = mode.substr(std::string("MERGE_MODE_").size());
@@ -30,7 +30,8 @@ std::vector<std::string> ImportOptions(const Case& c, const std::string& file) {
     }
     if (spec.direction == Direction::kGoBackwards) out.insert(out.end(), {"--direction", "go_backwards"});
   }
-  if (c.framework == "paddle" && spec.direction == Direction::kReverse) out.insert(out.end(), {"--direction", "reverse"});
+  if (c.framework == "paddle" && spec.direction == Direction::kReverse)
+    out.insert(out.end(), {"--direction", "reverse"});
   if (file == "model.ckpt" && absl::StrContains(c.api, "(before")) {  // one vector without sizes
     out.insert(out.end(), {"--input-size", absl::StrCat(spec.input_size), "--hidden-size",
                            absl::StrCat(spec.hidden_size), "--num-layers", absl::StrCat(spec.num_layers)});

@@ -2,6 +2,8 @@
 //
 // The tests' oracle computes what the frameworks computed: every recorded case, without a server. So what backends are
 // compared with is itself compared with somebody.
+#include "tests/support/oracle.h"
+
 #include <cstring>
 #include <filesystem>
 #include <optional>
@@ -10,7 +12,6 @@
 #include "tests/parity/case_model.h"
 #include "tests/parity/case_run.h"
 #include "tests/parity/compare.h"
-#include "tests/support/oracle.h"
 
 namespace lstmd::parity {
 namespace {
@@ -35,7 +36,7 @@ Answer Compute(const Case& c, const ModelFiles& model, const Call& call) {
       input.c = ToFloats(Slice(call.state->second, 1, row));
     }
     const test::OracleResult result = test::RunOracle(model.spec, model.weights, input);
-    outputs.push_back(c.last_only                ? FromDoubles(result.final, {size})
+    outputs.push_back(c.last_only              ? FromDoubles(result.final, {size})
                       : c.head && c.head->last ? FromDoubles(result.last, {size})
                                                : FromDoubles(result.all, {call.steps, size}));
     h.push_back(FromDoubles(result.h, {cells, c.spec.hidden_state_size()}));

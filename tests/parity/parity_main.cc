@@ -118,7 +118,7 @@ absl::StatusOr<std::string> Parity::WriteEntry(const Case& c, float scale) {
 
 absl::StatusOr<std::string> Parity::ImportEntry(const Case& c, const std::string& file) {
   const std::string name = NewModel();
-  std::vector<std::string> command = {flags_.lstmctl,   "import", absl::StrCat(c.folder, "/", file), "--name", name,
+  std::vector<std::string> command = {flags_.lstmctl, "import",   absl::StrCat(c.folder, "/", file), "--name", name,
                                       "--repository", repository_};
   for (std::string& option : ImportOptions(c, file)) command.push_back(std::move(option));
   absl::StatusOr<ProcessResult> result = RunProcess(command, temporary_->path());
@@ -160,8 +160,10 @@ Outcome Parity::RunPerturbed(const Case& c) {
   if (bad.kind == Outcome::kFailed) return bad;  // not by its numbers
   if (c.dtype == "bfloat16" && bad.comparison.rms > 1.5 * good.comparison.rms) {
     // 1 % is about what bfloat16 rounds away, and less than the tolerance for it.
-    return {Outcome::kPassed, absl::StrCat("root mean square error ", bad.comparison.rms, " instead of ",
-                                           good.comparison.rms, ", below the tolerance of bfloat16"), bad.comparison};
+    return {Outcome::kPassed,
+            absl::StrCat("root mean square error ", bad.comparison.rms, " instead of ", good.comparison.rms,
+                         ", below the tolerance of bfloat16"),
+            bad.comparison};
   }
   absl::StatusOr<std::string> why = WhyInsensitive(c, kPerturbation);
   if (!why.ok()) return Failed(why.status());
@@ -208,7 +210,8 @@ int Parity::Run() {
   for (const auto& entry : std::filesystem::directory_iterator(flags_.folder, error)) {
     const std::string name = entry.path().filename().string();
     const bool wanted = flags_.only.empty() || std::count(flags_.only.begin(), flags_.only.end(), name) != 0;
-    if (wanted && std::filesystem::is_regular_file(entry.path() / "case.json")) folders.push_back(entry.path().string());
+    if (wanted && std::filesystem::is_regular_file(entry.path() / "case.json"))
+      folders.push_back(entry.path().string());
   }
   if (error) std::fprintf(stderr, "lstmd_parity: %s: %s\n", flags_.folder.c_str(), error.message().c_str());
   std::sort(folders.begin(), folders.end());
@@ -239,7 +242,8 @@ int main(int argc, char** argv) {
   app.add_option("--device", flags.device, "Where models are loaded, for example cpu or cuda:0");
   app.add_option("--lstmd", flags.lstmd, "The server to start (default: beside this program)");
   app.add_option("--lstmctl", flags.lstmctl, "The client for --source native (default: beside this program)");
-  app.add_option("--source", flags.source, "canonical: weights as the case names them; native: the framework's checkpoint")
+  app.add_option("--source", flags.source,
+                 "canonical: weights as the case names them; native: the framework's checkpoint")
       ->check(CLI::IsMember({"canonical", "native"}));
   app.add_option("--via", flags.via, "sequence: whole sequences; step: one time step at a time through a session")
       ->check(CLI::IsMember({"sequence", "step"}));

@@ -21,10 +21,17 @@ int64_t Count(const std::vector<int64_t>& shape) {
 absl::StatusOr<Bytes> ToBytes(const TensorView& tensor) {
   Bytes out;
   switch (tensor.dtype) {
-    case DType::kF32: out.dtype = v1::DATA_TYPE_F32; break;
-    case DType::kF16: out.dtype = v1::DATA_TYPE_F16; break;
-    case DType::kBF16: out.dtype = v1::DATA_TYPE_BF16; break;
-    default: return absl::InvalidArgumentError(absl::StrCat("the wire has no ", std::string(Name(tensor.dtype))));
+    case DType::kF32:
+      out.dtype = v1::DATA_TYPE_F32;
+      break;
+    case DType::kF16:
+      out.dtype = v1::DATA_TYPE_F16;
+      break;
+    case DType::kBF16:
+      out.dtype = v1::DATA_TYPE_BF16;
+      break;
+    default:
+      return absl::InvalidArgumentError(absl::StrCat("the wire has no ", std::string(Name(tensor.dtype))));
   }
   out.shape.assign(tensor.shape.begin(), tensor.shape.end());
   out.data.assign(tensor.data, tensor.elements * out.item());
@@ -83,8 +90,8 @@ absl::StatusOr<Bytes> FromProto(const v1::Tensor& tensor) {
   Bytes out{tensor.dtype(), {tensor.shape().begin(), tensor.shape().end()}, tensor.data()};
   if (out.dtype == v1::DATA_TYPE_UNSPECIFIED) out.dtype = v1::DATA_TYPE_F32;
   if (static_cast<int64_t>(out.data.size()) != Count(out.shape) * static_cast<int64_t>(out.item())) {
-    return absl::InternalError(absl::StrCat("the server answered ", out.data.size(), " bytes for ",
-                                            Count(out.shape), " elements"));
+    return absl::InternalError(
+        absl::StrCat("the server answered ", out.data.size(), " bytes for ", Count(out.shape), " elements"));
   }
   return out;
 }
