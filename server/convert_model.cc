@@ -98,7 +98,7 @@ absl::Status Read(const v1::Activation& proto, Activation* native) {
     if (!proto.has_alpha() && !proto.has_beta()) return absl::OkStatus();
     return InvalidArgument("MODEL_SPEC", "alpha or beta without a function").Field("function");
   }
-  Function function;
+  Function function = Function::kSigmoid;
   if (absl::Status status = Read(kFunctions, proto.function(), "function", &function); !status.ok()) return status;
   absl::StatusOr<Activation> made =
       MakeActivation(function, proto.has_alpha() ? std::optional<float>(proto.alpha()) : std::nullopt,
