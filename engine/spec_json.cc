@@ -201,8 +201,10 @@ void ReadHead(Message& parent, std::optional<Head>* head) {
 
 void ReadSpec(Message& message, SpecDraft* draft) {
   ModelSpec& spec = draft->spec;
-  message.Read("input_size", &spec.input_size);
-  message.Read("hidden_size", &spec.hidden_size);
+  // Absent, a size is told by the weights; a 0 that somebody wrote is a mistake.
+  for (const auto& [name, size] : {std::pair("input_size", &spec.input_size), {"hidden_size", &spec.hidden_size}}) {
+    if (message.Read(name, size) && *size == 0) message.Fail(name, "got 0, want 1 to 65536");
+  }
   if (message.Read("num_layers", &spec.num_layers)) {
     draft->num_layers_given = spec.num_layers != 0;
     if (spec.num_layers == 0) spec.num_layers = 1;

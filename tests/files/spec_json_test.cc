@@ -152,7 +152,7 @@ TEST(SpecJsonTest, KnowsEveryFieldOfTheMessage) {
         check(field->message_type(), check, open + "{", "}" + after);
         continue;
       }
-      std::string value = "0";
+      std::string value = "1";
       if (field->type() == google::protobuf::FieldDescriptor::TYPE_BOOL) value = "false";
       if (field->enum_type() != nullptr) value = "\"" + std::string(field->enum_type()->value(1)->name()) + "\"";
       SpecDraft draft;
