@@ -120,7 +120,9 @@ absl::StatusOr<std::string> Parity::ImportEntry(const Case& c, const std::string
   const std::string name = NewModel();
   std::vector<std::string> command = {flags_.lstmctl, "import",   absl::StrCat(c.folder, "/", file), "--name", name,
                                       "--repository", repository_};
-  for (std::string& option : ImportOptions(c, file)) command.push_back(std::move(option));
+  const std::vector<std::string> options = ImportOptions(c, file);
+  if (!options.empty()) command.push_back("--");
+  command.insert(command.end(), options.begin(), options.end());
   absl::StatusOr<ProcessResult> result = RunProcess(command, temporary_->path());
   if (!result.ok()) return result.status();
   if (result->exit_code != 0) {
