@@ -115,6 +115,9 @@ class Backend {
   virtual absl::Status Run(const DeviceModel& model, StatePool& pool, absl::Span<Row* const> rows) = 0;
 
   virtual bool batch_invariant() const = 0;
+
+  // False once the device is lost for the rest of the process: every Run fails from then on, and only a restart helps.
+  virtual bool healthy() const { return true; }
 };
 
 }  // namespace lstmd

@@ -137,7 +137,8 @@ struct EngineStats {
 
 class Engine {
  public:
-  // Backends in order of preference: a model goes to the first that supports it. REQUIRES: at least one.
+  // Backends in order of preference: a model goes to the first kind that supports it, and of several devices of that
+  // kind to the one with the least weights on it. REQUIRES: at least one; device() differs.
   static absl::StatusOr<std::unique_ptr<Engine>> Create(EngineOptions options,
                                                         std::vector<std::unique_ptr<Backend>> backends);
   // Ends all work in flight with UNAVAILABLE / DRAINING and waits for the device.

@@ -76,15 +76,24 @@ absl::Status EngineImpl::CheckDevice(std::string_view device) const {
 
 absl::StatusOr<Scheduler*> EngineImpl::ChooseDevice(const ModelSpec& spec, std::string_view device) const {
   if (absl::Status status = CheckDevice(device); !status.ok()) return status;
+  std::map<std::string, uint64_t> weight_bytes;  // by device
+  for (const auto& [key, info] : registry_.Describe()) weight_bytes[info.device] += info.weight_bytes;
+  Scheduler* chosen = nullptr;
   absl::Status why;
   for (const auto& scheduler : schedulers_) {
     const Backend& backend = *scheduler->backend();
     if (!device.empty() && backend.device() != device) continue;
     absl::Status status = backend.Supports(spec);
-    if (status.ok()) return scheduler.get();
     why.Update(status);
+    if (!status.ok()) continue;
+    // The first kind of device that can; of that kind, the one with the least weights on it.
+    const bool better =
+        chosen == nullptr || (backend.name() == chosen->backend()->name() &&
+                              weight_bytes[backend.device()] < weight_bytes[chosen->backend()->device()]);
+    if (better) chosen = scheduler.get();
   }
-  return why;
+  if (chosen == nullptr) return why;
+  return chosen;
 }
 
 absl::StatusOr<std::shared_ptr<Model>> EngineImpl::MakeModel(std::string_view name, int64_t version,

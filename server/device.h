@@ -11,8 +11,8 @@
 
 namespace lstmd::server {
 
-// The backends that --device asks for, in order of preference. UNIMPLEMENTED / UNSUPPORTED_BY_DEVICE when this build or
-// machine has none.
+// The backends that --device asks for, in order of preference. "auto" takes every GPU and the CPU and always finds the
+// latter. UNAVAILABLE / DEVICE_UNAVAILABLE when a device that is asked for by name cannot be used.
 absl::StatusOr<std::vector<std::unique_ptr<Backend>>> MakeBackends(const ServerOptions& options);
 
 }  // namespace lstmd::server

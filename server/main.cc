@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "absl/time/clock.h"
+#include "engine/errors.h"
 #include "server/errors.h"
 #include "server/logging.h"
 #include "server/options.h"
@@ -20,22 +21,31 @@ namespace {
 constexpr int kCannotServe = 1;
 constexpr int kBadFlag = 2;
 constexpr int kNoDevice = 3;
+constexpr int kDeviceLost = 4;
 
 int ExitCode(const absl::Status& status) {
   switch (status.code()) {
     case absl::StatusCode::kInvalidArgument:
     case absl::StatusCode::kNotFound:
       return kBadFlag;
-    case absl::StatusCode::kUnimplemented:
-      return kNoDevice;
     default:
-      return kCannotServe;
+      return GetCause(status).reason == "DEVICE_UNAVAILABLE" ? kNoDevice : kCannotServe;
   }
 }
 
 int Complain(const absl::Status& status) {
   std::cerr << "lstmd: " << Printable({status.message().data(), status.message().size()}, 1024) << std::endl;
   return ExitCode(status);
+}
+
+// The signal that ends the server, or 0 when a device is lost.
+int WaitForEnd(const sigset_t& signals, Server& server) {
+  const timespec second = {1, 0};
+  while (true) {
+    const int received = sigtimedwait(&signals, nullptr, &second);
+    if (received > 0) return received;
+    if (!server.healthy()) return 0;
+  }
 }
 
 int Main(int argc, char** argv) {
@@ -53,16 +63,22 @@ int Main(int argc, char** argv) {
   if (absl::Status status = SetUpLogging(options->log_level, options->log_format); !status.ok()) {
     return Complain(status);
   }
-  spdlog::info("lstmd {}", kVersion);
   absl::StatusOr<std::unique_ptr<Server>> server = Server::Start(*options);
   if (!server.ok()) return Complain(server.status());
+  spdlog::info("lstmd {} serves", kVersion);
   for (const std::string& address : (*server)->addresses()) {
     // Scripts wait for this line.
     std::cout << "listening on " << address << std::endl;
   }
 
-  int received = 0;
-  sigwait(&signals, &received);
+  const int received = WaitForEnd(signals, **server);
+  if (received == 0) {
+    spdlog::critical("a device is lost; only a new process can use it again");
+    (*server)->Drain(absl::Now() + absl::Seconds(1));
+    // Its libraries may hang on the way out.
+    spdlog::shutdown();
+    _exit(kDeviceLost);
+  }
   spdlog::info("{}: finishing what is in flight, for at most {}", received == SIGTERM ? "SIGTERM" : "SIGINT",
                absl::FormatDuration(options->drain_timeout));
   std::thread([signals] {

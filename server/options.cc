@@ -2,9 +2,11 @@
 #include "server/options.h"
 
 #include <limits>
+#include <set>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/numbers.h"
+#include "absl/strings/str_split.h"
 #include "server/version.h"
 
 namespace lstmd::server {
@@ -23,7 +25,9 @@ constexpr char kFooter[] =
     "A repository is a folder NAME/VERSION/ with model.safetensors or model.onnx, and lstm.json where the file does\n"
     "not say everything. Signals: SIGTERM or SIGINT ends well: what is in flight is answered first; a second one ends\n"
     "at once.\n\n"
-    "Exit codes: 0 ended well, 1 could not serve, 2 bad flag or repository, 3 no such device in this build or machine.";
+    "Exit codes: 0 ended well, 1 could not serve, 2 bad flag or repository, 3 no such device in this build or "
+    "machine,\n"
+    "4 a device was lost while serving; a new process can use it again.";
 
 // "--drain-timeout" to "LSTMD_DRAIN_TIMEOUT".
 std::string EnvironmentName(const std::string& flag) {
@@ -43,11 +47,17 @@ std::string CheckListen(const std::string& address) {
   return "";
 }
 
-std::string CheckDevice(const std::string& device) {
-  int index = -1;
-  if (device == "auto" || device == "cpu") return "";
-  if (device.rfind("cuda:", 0) == 0 && absl::SimpleAtoi(device.substr(5), &index) && index >= 0) return "";
-  return "got '" + device + "', want auto, cpu or cuda:N";
+std::string CheckDevice(const std::string& devices) {
+  if (devices == "auto") return "";
+  std::set<std::string> seen;
+  for (const std::string& device : std::vector<std::string>(absl::StrSplit(devices, ','))) {
+    int index = 0;
+    const bool cuda = device.rfind("cuda:", 0) == 0 && absl::SimpleAtoi(device.substr(5), &index) && index >= 0;
+    // "emulated" is the GPU backend over an emulation, for tests.
+    if (!cuda && device != "cpu" && device != "emulated") return "got '" + device + "', want auto, cpu or cuda:N";
+    if (!seen.insert(device).second) return "got '" + device + "' twice";
+  }
+  return "";
 }
 
 // Adds flags of one group, each with its place in the environment.
@@ -112,7 +122,8 @@ void AddFlags(CLI::App* app, ServerOptions* options) {
 
   Flags computing(app, "Computing");
   computing
-      .Add("--device", &options->device, "auto, cpu or cuda:N; auto takes the first GPU and falls back to the CPU")
+      .Add("--device", &options->device,
+           "auto, cpu, cuda:N or several with commas (cuda:0,cuda:1); auto takes all GPUs and falls back to the CPU")
       ->check(CLI::Validator(CheckDevice, "", ""));
   computing.Add("--threads", &options->threads, "Threads that compute on the CPU; 0: one for each core")
       ->check(CLI::Range(0, 1024));

@@ -67,6 +67,10 @@ class RunningServer final : public Server {
 
   const std::vector<std::string>& addresses() const override { return addresses_; }
   Engine& engine() override { return *engine_; }
+  bool healthy() const override {
+    const std::vector<const Backend*> backends = engine_->Backends();
+    return std::all_of(backends.begin(), backends.end(), [](const Backend* backend) { return backend->healthy(); });
+  }
   bool Drain(absl::Time deadline) override;
 
  private:

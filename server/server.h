@@ -18,7 +18,7 @@ class Server {
  public:
   // Makes backends and engine as the options say, loads the repository, and serves. A model that does not load is
   // logged and listed; the others are served. Errors: those of the flags' values (INVALID_ARGUMENT, NOT_FOUND for the
-  // repository), UNIMPLEMENTED / UNSUPPORTED_BY_DEVICE, UNAVAILABLE / LISTEN when an address cannot be listened on.
+  // repository), UNAVAILABLE / DEVICE_UNAVAILABLE, UNAVAILABLE / LISTEN when an address cannot be listened on.
   static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options);
   // Serves an engine that is there; of options.engine only what the API tells of it is used.
   static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options, std::unique_ptr<Engine> engine);
@@ -29,6 +29,8 @@ class Server {
   // Where it listens, as given but with the ports that were chosen.
   virtual const std::vector<std::string>& addresses() const = 0;
   virtual Engine& engine() = 0;
+  // False once a device is lost; only a new process can use it again.
+  virtual bool healthy() const = 0;
 
   // Health goes to NOT_SERVING, streams are told to go away, new work is refused, what is in flight is answered,
   // streams and sockets are closed: at most until `deadline`. Returns whether all was answered by then. Once.

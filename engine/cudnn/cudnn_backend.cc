@@ -88,6 +88,8 @@ class CudnnBackend final : public Backend {
   // Libraries choose their kernels by the size of the batch.
   bool batch_invariant() const override { return false; }
 
+  bool healthy() const override { return device_->healthy(); }
+
  private:
   const std::unique_ptr<Device> device_;
   const CudnnOptions options_;

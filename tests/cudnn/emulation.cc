@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/cudnn/emulation.h"
 
+#include <cstdlib>
 #include <map>
+#include <sstream>
 
 #include "engine/mutex.h"
 
@@ -30,6 +32,13 @@ Ledger& TheLedger() {
 
 const DeviceApi& EmulatedApi() {
   static const DeviceApi api = [] {
+    // For whole programs under test: "FUNCTION NTH ERROR" as for FailCall.
+    if (const char* failure = std::getenv("LSTMD_EMULATED_FAILURE"); failure != nullptr) {
+      std::istringstream words(failure);
+      std::string function;
+      int nth = 0, error = 0;
+      if (words >> function >> nth >> error) FailCall(function, nth, error);
+    }
     DeviceApi bound;
     emulation::BindCuda(&bound);
     emulation::BindKernels(&bound);
