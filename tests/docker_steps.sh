@@ -2,19 +2,21 @@
 # SPDX-License-Identifier: Apache-2.0
 # Proves the Dockerfile where there is no Docker engine: runs its instructions in chroots on a bare Debian 12, then starts
 # the image's entry point as its user on the sample repository, waits for its health check, and looks for compilers.
-# Usage, as root: tests/docker_steps.sh [--base FOLDER] [--keep]
-#   --base FOLDER  a bare Debian 12 system to start from; without it debootstrap makes one
-#   --keep         leave the image's tree behind and print its folder
+# Usage, as root: tests/docker_steps.sh [--base FOLDER] [--ccache FOLDER] [--keep]
+#   --base FOLDER    a bare Debian 12 system to start from; without it debootstrap makes one
+#   --ccache FOLDER  a ccache to compile with
+#   --keep           leave the image's tree behind and print its folder
 # Known: FROM … AS, WORKDIR, COPY [--from], RUN, USER, EXPOSE, VOLUME, HEALTHCHECK … CMD […], ENTRYPOINT […]; anything else
 # is an error.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-base='' keep=''
+base='' ccache='' keep=''
 while [ $# -gt 0 ]; do
   case $1 in
     --base) base=${2:?--base needs a folder}; shift ;;
+    --ccache) ccache=${2:?--ccache needs a folder}; shift ;;
     --keep) keep=yes ;;
-    *) sed -n '3,9p' "$0" | cut -c3-; exit 2 ;;
+    *) sed -n '3,10p' "$0" | cut -c3-; exit 2 ;;
   esac
   shift
 done
@@ -26,10 +28,11 @@ root='' workdir=/ user=root entrypoint=() health=() server='' run=''
 
 leave() {
   if [ -n "$server" ] && kill "$server" 2>/dev/null; then wait "$server" || true; fi
-  for stage in "$work"/stage*; do
-    umount -l "$stage/proc" "$stage/dev" 2>/dev/null || true
+  for mounted in "$work"/stage*/{proc,dev,ccache}; do
+    ! mountpoint -q "$mounted" || umount -l "$mounted"
   done
-  if [ -n "$keep" ]; then echo "kept: $work"; else rm -rf --one-file-system "$work"; fi
+  # What is still mounted is not ours to delete.
+  if [ -n "$keep" ] || grep -q " $work/" /proc/mounts; then echo "kept: $work"; else rm -rf --one-file-system "$work"; fi
 }
 trap leave EXIT
 
@@ -42,6 +45,7 @@ fi
 inside() {  # in the current stage, as `user`, with nothing of our environment but how to reach the package mirror
   local settings=()
   mapfile -t settings < <(env | grep -E '^([A-Za-z_]*_(proxy|PROXY)|SSL_[A-Z_]*)=' || true)
+  if [ -n "$ccache" ]; then settings+=(CCACHE_DIR=/ccache CCACHE_BASEDIR="$workdir" CCACHE_NOHASHDIR=1); fi
   $run env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "${settings[@]}" \
     chroot --userspec="$user" "$root" /bin/sh -c "cd '$workdir' && exec \"\$@\"" sh "$@" </dev/null
 }
@@ -57,6 +61,7 @@ new_stage() {
   done
   mount -t proc proc "$root/proc"
   mount --bind /dev "$root/dev"
+  if [ -n "$ccache" ]; then mkdir "$root/ccache" && mount --bind "$ccache" "$root/ccache"; fi
 }
 
 copy() {
@@ -122,6 +127,5 @@ kill -TERM "$server"
 wait "$server" || fail "SIGTERM: exit code $?"
 server=''
 ! inside "${health[@]}" >/dev/null 2>&1 || fail "the health check passes without a server"
-umount -l "$root/proc" "$root/dev"
-echo "image: $(du -sm --one-file-system "$root" | cut -f1) MB, of which Debian $(du -sm "$base" | cut -f1) MB"
+echo "image: $(du -sm --one-file-system --exclude "$root/ccache" "$root" | cut -f1) MB, of which Debian $(du -sm "$base" | cut -f1) MB"
 echo "docker_steps.sh: the image builds, serves and stops as $user"
