@@ -10,6 +10,8 @@ namespace {
 // stay in the cache until their step comes.
 constexpr size_t kRowsAtOnce = 128;
 constexpr size_t kMaxStepsAtOnce = 32;
+// Fewer rows are not worth reading a panel for a second time.
+constexpr size_t kMinItemRows = 12;
 // Of one thread: weights come at some 130 GB/s, and 130 multiply-adds are done in a nanosecond. Only the order of
 // magnitude matters.
 double Nanoseconds(size_t rows, size_t weights) {
@@ -37,14 +39,23 @@ bool CellRunner::Reserve(const PackedModel& model, size_t rows, size_t steps) {
 
 template <typename Body>
 void CellRunner::Split(size_t rows, size_t panels, size_t weights_per_panel, const Body& body) {
-  const size_t row_blocks = (rows + kMaxItemRows - 1) / kMaxItemRows;
+  if (rows == 0) return;  // all steps are masked
   const double nanoseconds = Nanoseconds(rows, weights_per_panel * panels);
+  const bool alone = nanoseconds < ThreadPool::kWorthHelp;
+  size_t row_blocks = (rows + kMaxItemRows - 1) / kMaxItemRows;
+  if (!alone) {
+    // Where panels are few, rows are split as well, so that each thread finds something.
+    const size_t wanted = (2 * threads_.threads() + panels - 1) / panels;
+    row_blocks = std::max(row_blocks, std::min(wanted, (rows + kMinItemRows - 1) / kMinItemRows));
+  }
+  const size_t block = (rows + row_blocks - 1) / row_blocks;
+  row_blocks = (rows + block - 1) / block;
   // Panels of one item.
-  const size_t group = nanoseconds < ThreadPool::kWorthHelp ? panels : row_blocks * panels / ThreadPool::kMaxItems + 1;
+  const size_t group = alone ? panels : row_blocks * panels / ThreadPool::kMaxItems + 1;
   threads_.For(row_blocks * ((panels + group - 1) / group), nanoseconds, [&](size_t item) {
-    const size_t first = item % row_blocks * kMaxItemRows;
+    const size_t first = item % row_blocks * block;
     const size_t panel = item / row_blocks * group;
-    body(first, std::min(kMaxItemRows, rows - first), panel, std::min(panels, panel + group));
+    body(first, std::min(block, rows - first), panel, std::min(panels, panel + group));
   });
 }
 
@@ -90,7 +101,6 @@ void CellRunner::Step(const PackedModel& model, size_t cell_index, absl::Span<co
     ++rows;
     if (valid) h_[i] = y;
   }
-  if (rows == 0) return;
   const size_t depth = cell.state_size + (halves ? 0 : cell.input_size);
   Split(rows, cell.panels, depth * 4 * cell.units, [&](size_t first, size_t count, size_t panel, size_t last) {
     kernels_.step(cell, step_rows_.data() + first, count, panel, last);

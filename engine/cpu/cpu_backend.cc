@@ -2,7 +2,8 @@
 #include "engine/cpu/cpu_backend.h"
 
 #include <algorithm>
-#include <new>
+#include <cstdint>
+#include <fstream>
 #include <thread>
 #include <utility>
 
@@ -24,12 +25,22 @@ namespace {
 
 constexpr int kMaxThreads = 1024;
 
+// Cores that a container's quota is worth, rounded up: more threads would only be stopped in mid-step.
+int QuotaCores() {
+  // "max 100000" or "150000 100000": microseconds of CPU in a period (cgroup v2).
+  std::ifstream file("/sys/fs/cgroup/cpu.max");
+  int64_t quota = 0, period = 0;
+  if (!(file >> quota >> period) || quota <= 0 || period <= 0) return kMaxThreads;
+  return static_cast<int>(std::clamp<int64_t>((quota + period - 1) / period, 1, kMaxThreads));
+}
+
 int UsableCores() {
+  int cores = static_cast<int>(std::thread::hardware_concurrency());
 #if defined(__linux__)
   cpu_set_t set;
-  if (sched_getaffinity(0, sizeof(set), &set) == 0) return std::max(1, CPU_COUNT(&set));
+  if (sched_getaffinity(0, sizeof(set), &set) == 0) cores = CPU_COUNT(&set);
 #endif
-  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  return std::clamp(cores, 1, QuotaCores());
 }
 
 class CpuBackend : public Backend {

@@ -18,8 +18,9 @@
 namespace lstmd {
 
 struct CpuOptions {
-  // Threads that compute, the caller of Run among them. 0: one for each core that the process may use. More than there
-  // are cores only costs. The others spin for a few microseconds after a call and then sleep.
+  // Threads that compute, the caller of Run among them. 0: one for each core that the process may use,
+  // by affinity and by its container's quota. More than there are cores only costs. The others spin for a few
+  // microseconds after a call and then sleep.
   int threads = 0;
   // One of CpuInstructionSets(); empty: the best. Results of different ones differ in the last bits.
   std::string instruction_set;

@@ -40,7 +40,7 @@ struct LinearRow {
 };
 
 // Rows that a kernel takes in one call.
-inline constexpr size_t kMaxItemRows = 48;
+inline constexpr size_t kMaxItemRows = 64;
 
 struct Kernels {
   const char* name;

@@ -70,17 +70,15 @@ HWY_INLINE void Accumulate(const Half& first, const Half& second, const float* c
     for (size_t k = 0; k < depth; ++k, w += 4 * units) {
 #pragma GCC unroll 4
       for (int i = 0; i < kAhead; ++i, ahead += kPad) __builtin_prefetch(ahead, 0, 3);
-      const V w0 = hn::Load(d, w);
-      const V w1 = hn::Load(d, w + units);
-      const V w2 = hn::Load(d, w + 2 * units);
-      const V w3 = hn::Load(d, w + 3 * units);
+      V x[R];
 #pragma GCC unroll 8
-      for (int r = 0; r < R; ++r) {
-        const V x = hn::Set(d, row[r][k]);
-        s[r][0] = hn::MulAdd(x, w0, s[r][0]);
-        s[r][1] = hn::MulAdd(x, w1, s[r][1]);
-        s[r][2] = hn::MulAdd(x, w2, s[r][2]);
-        s[r][3] = hn::MulAdd(x, w3, s[r][3]);
+      for (int r = 0; r < R; ++r) x[r] = hn::Set(d, row[r][k]);
+        // One gate at a time: all sums, all x and one vector of weights are what the registers hold.
+#pragma GCC unroll 4
+      for (int g = 0; g < 4; ++g) {
+        const V weights = hn::Load(d, w + g * units);
+#pragma GCC unroll 8
+        for (int r = 0; r < R; ++r) s[r][g] = hn::MulAdd(x[r], weights, s[r][g]);
       }
     }
   }
@@ -102,11 +100,11 @@ HWY_NOINLINE void AccumulateRows(size_t rows, const Half& first, const Half& sec
     case 3:
       return Accumulate<3, kAhead>(first, second, start, ahead, sums);
     case 4:
-      return Accumulate<4, kAhead>(first, second, start, ahead, sums);
+      return Accumulate<std::min(4, kRows), kAhead>(first, second, start, ahead, sums);
     case 5:
-      return Accumulate<5, kAhead>(first, second, start, ahead, sums);
+      return Accumulate<std::min(5, kRows), kAhead>(first, second, start, ahead, sums);
     default:
-      return Accumulate<6, kAhead>(first, second, start, ahead, sums);
+      return Accumulate<kRows, kAhead>(first, second, start, ahead, sums);
   }
 }
 
