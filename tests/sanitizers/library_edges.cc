@@ -12,9 +12,11 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <thread>
 #include <utility>
 
 #include "absl/synchronization/mutex.h"
+#include "grpcpp/support/server_callback.h"
 
 extern "C" void __tsan_acquire(void* address);
 extern "C" void __tsan_release(void* address);
@@ -114,6 +116,34 @@ extern "C" grpc_call_error grpc_call_start_batch(grpc_call* call, const grpc_op*
   PassOn(tag);
   return next(call, ops, count, tag, reserved);
 }
+
+// A server call hears of a cancellation, and ends, on threads of gRPC's executor, which the library hands it to unseen.
+// The same on threads of our own: whoever starts a thread has gone before it.
+namespace grpc::internal {
+
+void ServerCallbackCall::CallOnCancel(ServerReactor* reactor) {
+  if (reactor->InternalInlineable()) {
+    reactor->OnCancel();
+    return;
+  }
+  Ref();
+  std::thread([this, reactor] {
+    reactor->OnCancel();
+    MaybeDone();
+  }).detach();
+}
+
+void ServerCallbackCall::ScheduleOnDone(bool inline_ondone) {
+  // The last reference may have been given back where no edge is seen.
+  __tsan_acquire(&callbacks_outstanding_);
+  if (inline_ondone) {
+    CallOnDone();
+  } else {
+    std::thread([this] { CallOnDone(); }).detach();
+  }
+}
+
+}  // namespace grpc::internal
 
 namespace absl {
 ABSL_NAMESPACE_BEGIN
