@@ -149,14 +149,16 @@ void AddFlags(CLI::App* app, ServerOptions* options) {
 
   Flags sessions(app, "Sessions");
   SessionOptions& session = options->engine.sessions;
-  sessions.Add("--max-sessions", &session.max_sessions, "Sessions of all models; above it RESOURCE_EXHAUSTED");
+  sessions.Add("--max-sessions", &session.max_sessions, "Sessions of all models; above it RESOURCE_EXHAUSTED")
+      ->check(CLI::NonNegativeNumber);
   sessions.AddDuration("--session-idle-ttl", &session.idle_ttl,
                        "A session without a step for this long ends, unless it says otherwise; 0: never");
   sessions.Add("--replay-ring", &session.replay_ring, "Replies kept per session for repeated sequenced steps")
       ->check(CLI::Range(0, 65536));
   sessions.AddDuration("--tombstone-ttl", &session.tombstone_ttl,
                        "How long the name of an ended session answers how it ended");
-  sessions.Add("--max-tombstones", &session.max_tombstones, "How many such names are kept");
+  sessions.Add("--max-tombstones", &session.max_tombstones, "How many such names are kept")
+      ->check(CLI::Range(0, std::numeric_limits<int>::max()));
 
   Flags logging(app, "Logging");
   logging.Add("--log-level", &options->log_level, "trace, debug, info, warn, error or off")

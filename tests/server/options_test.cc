@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/options.h"
+
+#include <sstream>
+
+#include "gmock/gmock.h"
+
+namespace lstmd::server {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+struct Parsed {
+  std::optional<ServerOptions> options;
+  int exit_code = -1;
+  std::string out;
+  std::string err;
+};
+
+Parsed Parse(std::vector<const char*> flags) {
+  flags.insert(flags.begin(), "lstmd");
+  Parsed parsed;
+  std::ostringstream out, err;
+  parsed.options = ParseOptions(static_cast<int>(flags.size()), flags.data(), out, err, &parsed.exit_code);
+  parsed.out = out.str();
+  parsed.err = err.str();
+  return parsed;
+}
+
+TEST(OptionsTest, DefaultsAreTheStructs) {
+  const Parsed parsed = Parse({});
+  ASSERT_TRUE(parsed.options) << parsed.err;
+  const ServerOptions defaults;
+  EXPECT_EQ(parsed.options->listen, defaults.listen);
+  EXPECT_EQ(parsed.options->drain_timeout, defaults.drain_timeout);
+  EXPECT_EQ(parsed.options->limits.max_message_bytes, uint64_t{64} << 20);
+  EXPECT_EQ(parsed.options->engine.sessions.idle_ttl, defaults.engine.sessions.idle_ttl);
+  EXPECT_EQ(parsed.options->engine.scheduler.max_queue_delay, absl::ZeroDuration());
+}
+
+TEST(OptionsTest, EveryKindOfValue) {
+  const Parsed parsed = Parse({"--repository",
+                               "models",
+                               "--listen",
+                               "0.0.0.0:1",
+                               "--listen",
+                               "unix:/x",
+                               "--max-message-size",
+                               "2MiB",
+                               "--drain-timeout",
+                               "1m30s",
+                               "--threads=3",
+                               "--device",
+                               "cuda:1",
+                               "--max-batch-size",
+                               "32",
+                               "--session-idle-ttl",
+                               "0",
+                               "--max-sessions",
+                               "7",
+                               "--log-format",
+                               "json",
+                               "--max-queue-delay",
+                               "250us"});
+  ASSERT_TRUE(parsed.options) << parsed.err;
+  EXPECT_EQ(parsed.options->engine.repository, "models");
+  EXPECT_THAT(parsed.options->listen, ElementsAre("0.0.0.0:1", "unix:/x"));
+  EXPECT_EQ(parsed.options->limits.max_message_bytes, uint64_t{2} << 20);
+  EXPECT_EQ(parsed.options->drain_timeout, absl::Seconds(90));
+  EXPECT_EQ(parsed.options->threads, 3);
+  EXPECT_EQ(parsed.options->device, "cuda:1");
+  EXPECT_EQ(parsed.options->engine.scheduler.max_batch_size, 32u);
+  EXPECT_EQ(parsed.options->engine.sessions.idle_ttl, absl::ZeroDuration());
+  EXPECT_EQ(parsed.options->engine.sessions.max_sessions, 7u);
+  EXPECT_EQ(parsed.options->log_format, "json");
+  EXPECT_EQ(parsed.options->engine.scheduler.max_queue_delay, absl::Microseconds(250));
+}
+
+TEST(OptionsTest, MistakesAreOneLineAndTwo) {
+  const std::vector<std::vector<const char*>> mistakes = {{"--what"},
+                                                          {"stray"},
+                                                          {"--threads"},
+                                                          {"--listen", ":1"},
+                                                          {"--listen", "x:"},
+                                                          {"--listen", "x:y"},
+                                                          {"--listen", "unix:"},
+                                                          {"--device", "cuda:"},
+                                                          {"--device", "cuda:-1"},
+                                                          {"--keepalive-time", "5"},
+                                                          {"--max-message-size", "12"},
+                                                          {"--max-message-size", "1XB"},
+                                                          {"--max-sessions", "-1"},
+                                                          {"--max-tombstones", "-1"},
+                                                          {"--max-message-size", "-1"},
+                                                          {"--log-level", "verbose"},
+                                                          {"--max-queued-per-session", "0"}};
+  for (const std::vector<const char*>& flags : mistakes) {
+    const Parsed parsed = Parse(flags);
+    EXPECT_FALSE(parsed.options) << flags.back();
+    EXPECT_EQ(parsed.exit_code, 2);
+    EXPECT_EQ(std::count(parsed.err.begin(), parsed.err.end(), '\n'), 1) << parsed.err;
+    EXPECT_THAT(parsed.err, HasSubstr("lstmd: "));
+  }
+}
+
+TEST(OptionsTest, HelpNamesEveryFlagWithItsDefault) {
+  const Parsed parsed = Parse({"--help"});
+  EXPECT_FALSE(parsed.options);
+  EXPECT_EQ(parsed.exit_code, 0);
+  for (const char* part : {"--max-in-flight-per-stream", "8192", "--session-idle-ttl", "1h", "--slice-units", "16",
+                           "LSTMD_MAX_BATCH_SIZE", "Exit codes"}) {
+    EXPECT_THAT(parsed.out, HasSubstr(part));
+  }
+}
+
+}  // namespace
+}  // namespace lstmd::server
