@@ -179,4 +179,8 @@ absl::StatusOr<ModelFiles> ReadOnnxNode(const std::string& path, std::string_vie
 
 absl::StatusOr<ModelFiles> ParseOnnx(std::string_view bytes) { return onnx::Read(bytes, {}); }
 
+absl::StatusOr<ModelFiles> ParseOnnxNode(std::string_view bytes, std::string_view node) {
+  return onnx::ReadNode(bytes, node, {});
+}
+
 }  // namespace lstmd

@@ -33,8 +33,9 @@ absl::StatusOr<ModelFiles> ReadOnnx(const std::string& path);
 // around the node is not looked at; initial states that are no constants are left to the requests.
 absl::StatusOr<ModelFiles> ReadOnnxNode(const std::string& path, std::string_view node);
 
-// As ReadOnnx, of a file's contents. External data is refused.
+// The same of a file's contents. External data is refused.
 absl::StatusOr<ModelFiles> ParseOnnx(std::string_view bytes);
+absl::StatusOr<ModelFiles> ParseOnnxNode(std::string_view bytes, std::string_view node);
 
 }  // namespace lstmd
 
