@@ -20,6 +20,8 @@
 #include "absl/strings/cord.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "engine/checkpoint/layouts.h"
+#include "engine/checkpoint/onnx.h"
 #include "engine/engine.h"
 #include "engine/errors.h"
 #include "engine/repository.h"
@@ -180,6 +182,24 @@ absl::StatusOr<std::string> Convert(const ImportOptions& options, const std::str
   return absl::FailedPreconditionError(absl::StrCat("the converter refuses ", options.file, ": ", *output));
 }
 
+// The data files that a .onnx file names, into `folder`, where its copy is.
+absl::Status CopyDataFiles(const std::string& file, const std::string& folder) {
+  const absl::StatusOr<std::vector<std::string>> names = OnnxDataFiles(file);
+  if (!names.ok()) return FromEngine(names.status(), file);
+  for (const std::string& name : *names) {
+    const absl::Status copied = Copy(fs::path(file).parent_path() / name, absl::StrCat(folder, "/", name));
+    if (!copied.ok()) return copied;
+  }
+  return absl::OkStatus();
+}
+
+// One LSTM node of an ONNX graph -> `target`, a safetensors file.
+absl::Status Extract(const ImportOptions& options, const std::string& target) {
+  const absl::StatusOr<ModelFiles> model = ReadOnnxNode(options.file, options.node);
+  if (!model.ok()) return FromEngine(model.status(), options.file);
+  return FromEngine(WriteModel(target, *model), target);
+}
+
 // Version `version` of `folder`, or with 0 the one after the highest.
 int64_t ChooseVersion(const std::string& repository, const std::string& name, int64_t version) {
   if (version > 0) return version;
@@ -243,13 +263,18 @@ absl::StatusOr<ImportedModel> ImportModel(const ImportOptions& options) {
     if (!staging.ok()) return staging.status();
     const std::string extension = absl::AsciiStrToLower(fs::path(options.file).extension().string());
     const bool native = extension == ".safetensors" || extension == ".onnx";
-    const std::string target = staging->path() + (extension == ".onnx" ? "/model.onnx" : "/model.safetensors");
+    const bool whole_graph = extension == ".onnx" && options.node.empty();
+    const std::string target = staging->path() + (whole_graph ? "/model.onnx" : "/model.safetensors");
+    if (!options.node.empty() && extension != ".onnx") {
+      return absl::InvalidArgumentError(absl::StrCat("--node: ", options.file, " is no .onnx file"));
+    }
     if (native) {
       if (!options.converter_arguments.empty()) {
         return absl::InvalidArgumentError(
             absl::StrCat(options.file, " needs no converter, and so no arguments for it"));
       }
-      absl::Status copied = Copy(options.file, target);
+      absl::Status copied = options.node.empty() ? Copy(options.file, target) : Extract(options, target);
+      if (copied.ok() && whole_graph) copied = CopyDataFiles(options.file, staging->path());
       if (copied.ok() && !options.spec.empty()) copied = Copy(options.spec, staging->path() + "/lstm.json");
       if (!copied.ok()) return copied;
     } else {

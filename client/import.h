@@ -21,6 +21,7 @@ struct ImportOptions {
   std::string repository;  // its folder; made when it is not there
   int64_t version = 0;     // 0: one more than the highest there is
   std::string spec;        // a file that becomes the entry's lstm.json; empty: none
+  std::string node;        // of an .onnx file: take this one LSTM node out of a graph that does more
   bool force = false;      // replace the version if it exists
   std::vector<std::string> converter_arguments;  // passed on to `python3 -m lstmd_convert`
 };

@@ -49,6 +49,8 @@ void AddImportCommand(CLI::App* app, Context* context) {
   import->add_option("--version", options->version, "Its version; 0: one more than the highest")->capture_default_str();
   import->add_option("--spec", options->spec, "The spec (lstm.json), where the file does not say everything")
       ->type_name("FILE");
+  import->add_option("--node", options->node, "One LSTM node of an .onnx file whose graph does more, by its name")
+      ->type_name("NAME");
   import->add_flag("--force", options->force, "Replace the version if it exists");
   import->add_option("ARGUMENTS", options->converter_arguments, "After --: for the converter, see its --help")
       ->type_name("");
@@ -57,10 +59,7 @@ void AddImportCommand(CLI::App* app, Context* context) {
       "  lstmctl import model.safetensors --name pump --repository models\n"
       "  lstmctl import forecaster.pt --name pump --repository models -- --layer rnn --head fc\n"
       "The entry is read back as a server would before it gets its name.");
-  import->callback([=] { context->run = [=] { return Import(*context, *options);
-};
-}  // namespace lstmd::client
-);
+  import->callback([=] { context->run = [=] { return Import(*context, *options); }; });
 }
 
 }  // namespace lstmd::client

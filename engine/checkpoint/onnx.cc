@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -175,6 +176,21 @@ absl::StatusOr<ModelFiles> ReadOnnxNode(const std::string& path, std::string_vie
   const absl::StatusOr<std::shared_ptr<const MappedFile>> file = MappedFile::Open(path);
   if (!file.ok()) return file.status();
   return onnx::ReadNode((*file)->bytes(), node, onnx::FolderOf(path));
+}
+
+absl::StatusOr<std::vector<std::string>> OnnxDataFiles(const std::string& path) {
+  const absl::StatusOr<std::shared_ptr<const MappedFile>> file = MappedFile::Open(path);
+  if (!file.ok()) return file.status();
+  const absl::StatusOr<onnx::ModelProto> model = onnx::ParseModel((*file)->bytes());
+  if (!model.ok()) return model.status();
+  std::set<std::string> names;
+  for (const onnx::TensorProto& tensor : model->graph().initializer()) {
+    if (tensor.data_location() != 1) continue;
+    absl::StatusOr<std::string> name = onnx::DataFile(tensor);
+    if (!name.ok()) return name.status();
+    names.insert(*std::move(name));
+  }
+  return std::vector<std::string>(names.begin(), names.end());
 }
 
 absl::StatusOr<ModelFiles> ParseOnnx(std::string_view bytes) { return onnx::Read(bytes, {}); }

@@ -16,6 +16,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "engine/repository.h"
@@ -33,7 +34,11 @@ absl::StatusOr<ModelFiles> ReadOnnx(const std::string& path);
 // around the node is not looked at; initial states that are no constants are left to the requests.
 absl::StatusOr<ModelFiles> ReadOnnxNode(const std::string& path, std::string_view node);
 
-// The same of a file's contents. External data is refused.
+// The names of the data files beside the file at `path` that ReadOnnx would look into, each once. MODEL_FILE as ReadOnnx, as
+// far as it goes: the data files themselves are not opened.
+absl::StatusOr<std::vector<std::string>> OnnxDataFiles(const std::string& path);
+
+// ReadOnnx and ReadOnnxNode of a file's contents. External data is refused.
 absl::StatusOr<ModelFiles> ParseOnnx(std::string_view bytes);
 absl::StatusOr<ModelFiles> ParseOnnxNode(std::string_view bytes, std::string_view node);
 

@@ -182,38 +182,32 @@ class File {
 
 // The `size` bytes of a tensor that lies in another file.
 absl::StatusOr<std::string> ReadExternal(const TensorProto& tensor, const DataFolder& folder, uint64_t size) {
-  std::string location;
   uint64_t offset = 0;
   uint64_t length = size;
   for (const TensorProto::Entry& entry : tensor.external_data()) {
-    if (entry.key() == "location") {
-      location = entry.value();
-    } else if ((entry.key() == "offset" && !absl::SimpleAtoi(entry.value(), &offset)) ||
-               (entry.key() == "length" && !absl::SimpleAtoi(entry.value(), &length))) {
+    if ((entry.key() == "offset" && !absl::SimpleAtoi(entry.value(), &offset)) ||
+        (entry.key() == "length" && !absl::SimpleAtoi(entry.value(), &length))) {
       return TensorError(tensor, absl::StrCat("external ", entry.key(), " ", Quoted(entry.value()), " is no number"));
     }
   }
-  if (location.rfind("./", 0) == 0) location.erase(0, 2);
   if (folder.folder.empty()) {
     return TensorError(tensor, "its data is in another file, and there is no folder to look for it");
   }
-  if (location.empty() || location[0] == '.' || location.find('/') != std::string::npos ||
-      location.find('\0') != std::string::npos) {
-    return TensorError(tensor, absl::StrCat("data file ", Quoted(location), ": want a plain name beside the model"));
-  }
-  const File file(absl::StrCat(folder.folder, "/", location));
+  const absl::StatusOr<std::string> location = DataFile(tensor);
+  if (!location.ok()) return location.status();
+  const File file(absl::StrCat(folder.folder, "/", *location));
   const std::optional<uint64_t> available = file.Size();
-  if (!available) return TensorError(tensor, absl::StrCat("data file ", Quoted(location), " cannot be read"));
+  if (!available) return TensorError(tensor, absl::StrCat("data file ", Quoted(*location), " cannot be read"));
   if (length != size) {
     return TensorError(tensor, absl::StrCat("external data: got ", length, " bytes, want ", size));
   }
   if (offset > *available || size > *available - offset) {
-    return TensorError(tensor, absl::StrCat("data file ", Quoted(location), ": got ", *available, " bytes, want ", size,
-                                            " from ", offset));
+    return TensorError(tensor, absl::StrCat("data file ", Quoted(*location), ": got ", *available, " bytes, want ",
+                                            size, " from ", offset));
   }
   std::string bytes(size, '\0');
   if (!file.Read(offset, bytes.data(), bytes.size())) {
-    return TensorError(tensor, absl::StrCat("data file ", Quoted(location), " cannot be read"));
+    return TensorError(tensor, absl::StrCat("data file ", Quoted(*location), " cannot be read"));
   }
   return bytes;
 }
@@ -230,6 +224,19 @@ bool IsInt(int32_t type) { return !IsFloat(type) && ElementSize(type) != 0; }
 std::string TypeName(int32_t type) {
   if (!TensorProto::DataType_IsValid(type)) return absl::StrCat("type ", type);
   return TensorProto::DataType_Name(static_cast<TensorProto::DataType>(type));
+}
+
+absl::StatusOr<std::string> DataFile(const TensorProto& tensor) {
+  std::string location;
+  for (const TensorProto::Entry& entry : tensor.external_data()) {
+    if (entry.key() == "location") location = entry.value();
+  }
+  if (location.rfind("./", 0) == 0) location.erase(0, 2);
+  if (location.empty() || location[0] == '.' || location.find('/') != std::string::npos ||
+      location.find('\0') != std::string::npos) {
+    return TensorError(tensor, absl::StrCat("data file ", Quoted(location), ": want a plain name beside the model"));
+  }
+  return location;
 }
 
 absl::StatusOr<Tensor> Decode(const TensorProto& tensor, const DataFolder& folder) {

@@ -183,6 +183,9 @@ TEST_F(ExternalData, IsReadFromBesideTheModel) {
   ASSERT_TRUE(files.ok()) << files.status();
   const absl::StatusOr<ModelFiles> want = ParseOnnx(Good().Bytes());
   EXPECT_EQ(Fingerprint(files->spec, files->weights), Fingerprint(want->spec, want->weights));
+  const absl::StatusOr<std::vector<std::string>> names = OnnxDataFiles(folder_ / "model" / "model.onnx");
+  ASSERT_TRUE(names.ok()) << names.status();
+  EXPECT_THAT(*names, ::testing::ElementsAre("weights.data"));
 }
 
 TEST_F(ExternalData, StaysInTheFolderAndInTheFile) {
