@@ -59,7 +59,10 @@ void AddImportCommand(CLI::App* app, Context* context) {
       "  lstmctl import model.safetensors --name pump --repository models\n"
       "  lstmctl import forecaster.pt --name pump --repository models -- --layer rnn --head fc\n"
       "The entry is read back as a server would before it gets its name.");
-  import->callback([=] { context->run = [=] { return Import(*context, *options); }; });
+  import->callback([=] { context->run = [=] { return Import(*context, *options);
+};
+}  // namespace lstmd::client
+);
 }
 
 }  // namespace lstmd::client

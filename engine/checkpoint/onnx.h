@@ -34,8 +34,8 @@ absl::StatusOr<ModelFiles> ReadOnnx(const std::string& path);
 // around the node is not looked at; initial states that are no constants are left to the requests.
 absl::StatusOr<ModelFiles> ReadOnnxNode(const std::string& path, std::string_view node);
 
-// The names of the data files beside the file at `path` that ReadOnnx would look into, each once. MODEL_FILE as ReadOnnx, as
-// far as it goes: the data files themselves are not opened.
+// The names of the data files beside the file at `path` that ReadOnnx would look into, each once. MODEL_FILE as
+// ReadOnnx, as far as it goes: the data files themselves are not opened.
 absl::StatusOr<std::vector<std::string>> OnnxDataFiles(const std::string& path);
 
 // ReadOnnx and ReadOnnxNode of a file's contents. External data is refused.

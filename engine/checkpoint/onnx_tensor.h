@@ -37,9 +37,8 @@ struct DataFolder {
   std::string folder;
 };
 
-// The name of the data file of a tensor that is not in the model's own. MODEL_FILE unless it is a plain name, which cannot
-// lead out of the folder.
-// REQUIRES: tensor.data_location() is 1.
+// The name of the data file of a tensor that is not in the model's own. MODEL_FILE unless it is a plain name, which
+// cannot lead out of the folder. REQUIRES: tensor.data_location() is 1.
 absl::StatusOr<std::string> DataFile(const TensorProto& tensor);
 
 // MODEL_FILE, naming the tensor, when its data does not have exactly the size its dims ask for, or is of a type that
