@@ -308,6 +308,13 @@ absl::StatusOr<Case> ReadCase(const std::string& folder) {
   ReadSpec(&fields, &out.spec);
   ReadRun(&fields, &out);
   ReadParams(fields.Get("params"), out.spec, &fields, &out);
+  // A Paddle cell made without bias keeps both, as zeros: what counts is what the weights have.
+  bool biases = false;
+  for (const auto& layer : out.params) {
+    for (const CellReferences& cell : layer) biases |= cell.b_ih.has_value() || cell.b_hh.has_value();
+  }
+  if (out.spec.bias && !biases) fields.Fail("has_bias", "but no bias among the params");
+  out.spec.bias = biases;
   ReadHead(&fields, &out);
   if (absl::Status status = fields.Finish(); !status.ok()) return status;
   absl::StatusOr<TensorFile> tensors = ReadSafetensors((path / "tensors.safetensors").string());
