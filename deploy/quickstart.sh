@@ -34,6 +34,8 @@ finish() {
   [ -n "$keep" ] || rm -rf "$work"
 }
 trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 address=
 for _ in $(seq 100); do
   address=$(sed -n 's/^listening on //p' "$log")

@@ -35,6 +35,8 @@ leave() {
   if [ -n "$keep" ] || grep -q " $work/" /proc/mounts; then echo "kept: $work"; else rm -rf --one-file-system "$work"; fi
 }
 trap leave EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
 if [ -z "$base" ]; then
   base=$work/base
