@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "absl/strings/cord.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "google/rpc/error_details.pb.h"
 
@@ -76,7 +77,10 @@ std::string Describe(const absl::Status& status) {
       absl::StrAppend(&text, ": ", description);
     }
   }
-  for (const auto& [key, value] : details.metadata) absl::StrAppend(&text, "; ", key, " ", value);
+  for (const auto& [key, value] : details.metadata) {
+    // Most of it is in the message already.
+    if (!absl::StrContains(status.message(), value)) absl::StrAppend(&text, "; ", key, " ", value);
+  }
   if (!details.quota.empty()) absl::StrAppend(&text, "; quota ", details.quota);
   if (details.retry_after) absl::StrAppend(&text, "; try again after ", absl::FormatDuration(*details.retry_after));
   return absl::StrCat(text, ")");

@@ -35,7 +35,7 @@ absl::Status FromProto(const google::rpc::Status& status);
 // The details of a status made by this library. Empty for one that did not come from a server.
 ErrorDetails GetDetails(const absl::Status& status);
 
-// One line for people: message, then what the details add to it.
+// One line for people: the message, then what the details add to it.
 //   "input has 3 numbers, want 4 (INVALID_ARGUMENT / TENSOR_SHAPE; field items[0].input.shape)"
 std::string Describe(const absl::Status& status);
 
