@@ -20,6 +20,7 @@
 #include "absl/strings/cord.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "engine/checkpoint/layouts.h"
 #include "engine/checkpoint/onnx.h"
 #include "engine/engine.h"
@@ -117,14 +118,15 @@ std::string ConverterFolder() {
   return "";
 }
 
-// Runs `arguments`, argv[0] found in PATH, and returns what it printed; `exit_status` as of a shell.
+// Runs `arguments`, argv[0] found in PATH, and returns what it wrote to standard error; its standard output is dropped.
+// `exit_status` as of a shell.
 absl::StatusOr<std::string> Capture(const std::vector<std::string>& arguments,
                                     const std::vector<std::string>& variables, int* exit_status) {
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) return System("make", "a pipe", errno);
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
+  posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
   posix_spawn_file_actions_adddup2(&actions, ends[1], STDERR_FILENO);
   std::vector<char*> argv;
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
@@ -151,7 +153,7 @@ absl::StatusOr<std::string> Capture(const std::vector<std::string>& arguments,
   return output;
 }
 
-// `file` -> `target` by the Python package; returns what it printed.
+// `file` -> `target` by the Python package; returns its notes.
 absl::StatusOr<std::string> Convert(const ImportOptions& options, const std::string& target) {
   std::vector<std::string> arguments = {"python3", "-m", "lstmd_convert", options.file, target};
   if (!options.spec.empty()) arguments.insert(arguments.end(), {"--spec", options.spec});
@@ -179,7 +181,9 @@ absl::StatusOr<std::string> Convert(const ImportOptions& options, const std::str
         absl::StrCat(options.file, " is read by the Python package lstmd_convert, which is not installed: ",
                      "pip install the folder client/python of the sources"));
   }
-  return absl::FailedPreconditionError(absl::StrCat("the converter refuses ", options.file, ": ", *output));
+  absl::string_view reason = *output;  // begins with the file
+  absl::ConsumePrefix(&reason, "lstmd_convert: error: ");
+  return absl::FailedPreconditionError(absl::StrCat("the converter refuses ", reason));
 }
 
 // The data files that a .onnx file names, into `folder`, where its copy is.
