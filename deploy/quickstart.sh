@@ -27,6 +27,7 @@ bin=build/release/bin
 say "Starting lstmd on deploy/models"
 work=$(mktemp -d)
 log=$work/lstmd.log
+: >"$log"
 $bin/lstmd --repository deploy/models --listen 127.0.0.1:0 >"$log" 2>&1 &
 server=$!
 finish() {
