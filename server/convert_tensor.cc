@@ -157,12 +157,14 @@ absl::StatusOr<TensorView> ViewStatePart(const v1::Tensor& tensor, std::string_v
 }  // namespace
 
 absl::StatusOr<StateView> ViewState(const v1::LstmState& state, const ModelSpec& spec, std::optional<int64_t> batch) {
-  for (const auto& [name, given] : {std::pair("h", state.has_h()), {"c", state.has_c()}}) {
-    if (given) continue;
-    return InvalidArgument("TENSOR_SHAPE", absl::StrCat("the state has no ", name, ", want both h and c")).Field(name);
-  }
+  const auto missing = [](const char* name) {
+    return InvalidArgument("TENSOR_SHAPE", absl::StrCat("the state has no ", name, ", want both h and c"))
+        .Field(name);
+  };
+  if (!state.has_h()) return missing("h");
   absl::StatusOr<TensorView> h = ViewStatePart(state.h(), "h", spec.cells(), spec.hidden_state_size(), batch);
   if (!h.ok()) return h.status();
+  if (!state.has_c()) return missing("c");
   absl::StatusOr<TensorView> c = ViewStatePart(state.c(), "c", spec.cells(), spec.hidden_size, batch);
   if (!c.ok()) return c.status();
   return StateView{*h, *c};

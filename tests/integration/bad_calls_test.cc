@@ -216,7 +216,7 @@ TEST_F(BadInputTest, RunSequences) {
        [&](auto& r) {
          *sequence(r)->mutable_initial_state()->mutable_h() = zeros({2, 5});
        },
-       "INVALID_ARGUMENT / TENSOR_SHAPE at sequences[0].initial_state.c.shape"},
+       "INVALID_ARGUMENT / TENSOR_SHAPE at sequences[0].initial_state.c"},
       {"a state of another shape",
        [&](auto& r) {
          *sequence(r)->mutable_initial_state()->mutable_h() = zeros({2, 1, 5});

@@ -117,7 +117,7 @@ TEST_F(BadControlTest, Sessions) {
       {"update: state", update([&](auto& r) { *r.mutable_session()->mutable_state()->mutable_h() = wrong; }),
        "INVALID_ARGUMENT / TENSOR_SHAPE at session.state.h.shape"},
       {"update: state by the mask alone", update([](auto& r) { r.mutable_update_mask()->add_paths("state"); }),
-       "INVALID_ARGUMENT / TENSOR_SHAPE at session.state.h.shape"},
+       "INVALID_ARGUMENT / TENSOR_SHAPE at session.state.h"},
       {"delete: unknown", remove([](auto& r) { r.set_name("models/m/sessions/none"); }),
        "NOT_FOUND / SESSION_NOT_FOUND"},
       {"delete: missing is allowed", remove([](auto& r) {

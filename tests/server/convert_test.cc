@@ -131,7 +131,7 @@ TEST(StateTest, ShapesAreTheModels) {
   EXPECT_EQ(back->c, c);
   EXPECT_EQ(Reason(ViewState(state, spec, 1).status()), "TENSOR_SHAPE at h.shape");
   state.clear_c();
-  EXPECT_EQ(Reason(FromProto(state, spec).status()), "TENSOR_SHAPE at c.shape");
+  EXPECT_EQ(Reason(FromProto(state, spec).status()), "TENSOR_SHAPE at c");
 }
 
 TEST(SpecTest, RoundTripsEveryOption) {
