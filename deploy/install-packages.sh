@@ -22,7 +22,15 @@ if ! command -v apt-get >/dev/null; then
   exit 1
 fi
 
-mapfile -t wanted < <(for list in "${lists[@]}"; do grep -v '^#' "$folder/packages/$list"; done | sort -u)
+# Names differ between releases: runtime.noble is Ubuntu 24.04's form of runtime, for NVIDIA's images.
+codename=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
+files=()
+for list in "${lists[@]}"; do
+  file=$folder/packages/$list
+  [ ! -e "$file.$codename" ] || file=$file.$codename
+  files+=("$file")
+done
+mapfile -t wanted < <(grep -hv '^#' "${files[@]}" | sort -u)
 installed=$(dpkg-query -W -f '${db:Status-Abbrev} ${Package}\n' | awk '$1 == "ii" {print $2}')
 mapfile -t missing < <(comm -23 <(printf '%s\n' "${wanted[@]}") <(sort -u <<<"$installed"))
 [ ${#missing[@]} -gt 0 ] || exit 0

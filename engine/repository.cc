@@ -93,8 +93,8 @@ class ModelFolder {
     if (!file.ok()) return PrefixMessage(file.status(), absl::StrCat(name, ": "));
     constexpr size_t kMaxText = 1 << 20;
     if ((*file)->bytes().size() > kMaxText) {
-      return InvalidArgument("MODEL_FILE", absl::StrCat(name, ": got ", (*file)->bytes().size(),
-                                                        " bytes, want at most ", kMaxText));
+      return InvalidArgument("MODEL_FILE",
+                             absl::StrCat(name, ": got ", (*file)->bytes().size(), " bytes, want at most ", kMaxText));
     }
     return std::string((*file)->bytes());
   }

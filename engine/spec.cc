@@ -81,9 +81,9 @@ absl::Status CheckActivation(const Activation& activation, std::string_view path
   const auto given = [](const Parameter& parameter, float value) {
     return parameter.kind == Parameter::kNone && value == 0 ? std::nullopt : std::optional<float>(value);
   };
-  const absl::Status status = MakeActivation(activation.function, given(row->alpha, activation.alpha),
-                                             given(row->beta, activation.beta))
-                                  .status();
+  const absl::Status status =
+      MakeActivation(activation.function, given(row->alpha, activation.alpha), given(row->beta, activation.beta))
+          .status();
   const std::string prefix = absl::StrCat(View(path), ".");
   return PrefixMessage(PrefixField(status, prefix), prefix);
 }
@@ -141,8 +141,7 @@ std::string_view At(std::initializer_list<std::string_view> names, E value) {
 absl::StatusOr<Activation> MakeActivation(Function function, std::optional<float> alpha, std::optional<float> beta) {
   const FunctionRow* row = FindRow(function);
   if (row == nullptr) {
-    return SpecError("function",
-                     absl::StrCat("got ", static_cast<int>(function), ", want a function of model.proto"));
+    return SpecError("function", absl::StrCat("got ", static_cast<int>(function), ", want a function of model.proto"));
   }
   Activation activation{function};
   absl::Status status = Resolve(*row, "alpha", row->alpha, alpha, &activation.alpha);

@@ -130,8 +130,8 @@ absl::Status Validate(const ModelSpec& spec, const Weights& weights) {
 }
 
 uint64_t ParameterCount(const Weights& weights) {
-  uint64_t count = weights.head_weight.size() + weights.head_bias.size() + weights.initial_h.size() +
-                   weights.initial_c.size();
+  uint64_t count =
+      weights.head_weight.size() + weights.head_bias.size() + weights.initial_h.size() + weights.initial_c.size();
   for (const CellWeights& cell : weights.cells) {
     count += cell.w.size() + cell.r.size() + cell.bias.size() + cell.projection.size() + cell.peepholes.size();
   }

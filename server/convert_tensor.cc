@@ -158,8 +158,7 @@ absl::StatusOr<TensorView> ViewStatePart(const v1::Tensor& tensor, std::string_v
 
 absl::StatusOr<StateView> ViewState(const v1::LstmState& state, const ModelSpec& spec, std::optional<int64_t> batch) {
   const auto missing = [](const char* name) {
-    return InvalidArgument("TENSOR_SHAPE", absl::StrCat("the state has no ", name, ", want both h and c"))
-        .Field(name);
+    return InvalidArgument("TENSOR_SHAPE", absl::StrCat("the state has no ", name, ", want both h and c")).Field(name);
   };
   if (!state.has_h()) return missing("h");
   absl::StatusOr<TensorView> h = ViewStatePart(state.h(), "h", spec.cells(), spec.hidden_state_size(), batch);

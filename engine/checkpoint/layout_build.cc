@@ -158,8 +158,7 @@ absl::Status CompleteSpec(const Stack& stack, SpecDraft* draft) {
                 &spec.projection_size);
 }
 
-absl::StatusOr<std::vector<CellWeights>> BuildCells(const TensorFile& file, const Stack& stack,
-                                                    const ModelSpec& spec) {
+absl::StatusOr<std::vector<CellWeights>> BuildCells(const TensorFile& file, const Stack& stack, const ModelSpec& spec) {
   std::vector<CellWeights> cells;
   const uint64_t hidden = spec.hidden_size;
   const uint64_t state = spec.hidden_state_size();

@@ -50,7 +50,7 @@ struct HeadCandidate {
   const std::string* bias = nullptr;
 };
 
-constexpr std::string_view kHeadModules[] = {"head",       "fc",        "linear",  "dense",  "out", "output",
+constexpr std::string_view kHeadModules[] = {"head",       "fc",        "linear",  "dense",  "out",     "output",
                                              "classifier", "regressor", "decoder", "logits", "proj_out"};
 
 // "dense_3" and "fc2" are called dense and fc.
@@ -161,8 +161,7 @@ absl::Status ReadHead(const TensorFile& file, std::string_view layout, bool open
   unused->erase(*head.weight.name);
   if (spec.head->bias) {
     if (head.bias == nullptr) return WeightsError(absl::StrCat("tensor '", head.module, ".bias' is missing"));
-    absl::StatusOr<FloatArray> bias =
-        ReadPart(file, {head.bias, &file.tensors.at(*head.bias), false}, rows, 0, "O");
+    absl::StatusOr<FloatArray> bias = ReadPart(file, {head.bias, &file.tensors.at(*head.bias), false}, rows, 0, "O");
     if (!bias.ok()) return bias.status();
     weights->head_bias = *std::move(bias);
     unused->erase(*head.bias);

@@ -2,7 +2,8 @@
 //
 // One vector for everything. It tells no sizes: the spec must. Gate order i, f, g, o in both forms, so every block of
 // four gates is canonical as it stands and nothing is copied but summed biases.
-//   mindspore_flat     nn.LSTM and LSTMCell before MindSpore 1.6, and cuDNN's packing: for each cell W then R; after all
+//   mindspore_flat     nn.LSTM and LSTMCell before MindSpore 1.6, and cuDNN's packing: for each cell W then R; after
+//   all
 //                      of them, for each cell bW then bR.
 //   mindspore_ops_cpu  ops.LSTM on the CPU: W of all cells, R of all cells, then one bias of each.
 #include "absl/strings/str_cat.h"
@@ -91,15 +92,15 @@ absl::StatusOr<std::vector<CellWeights>> BuildFlat(const TensorFile& file, const
   const uint64_t packed = Size(spec, 2);
   const uint64_t ops_cpu = Size(spec, 1);
   if (spec.projection_size != 0 || spec.peepholes) {
-    return InvalidArgument("MODEL_SPEC", absl::StrCat("tensor '", name,
-                                                      "': a flat vector has no place for projections or peepholes"))
+    return InvalidArgument("MODEL_SPEC",
+                           absl::StrCat("tensor '", name, "': a flat vector has no place for projections or peepholes"))
         .Field(spec.peepholes ? "peepholes" : "projection_size");
   }
   if (layout.empty()) {
     if (packed == ops_cpu && spec.cells() > 1 && tensor.elements == packed) {
-      return InvalidArgument("MODEL_WEIGHTS", absl::StrCat("tensor '", name, "' without biases may be mindspore_flat ",
-                                                           "or mindspore_ops_cpu: say which in the metadata key ",
-                                                           "'layout'"));
+      return InvalidArgument("MODEL_WEIGHTS",
+                             absl::StrCat("tensor '", name, "' without biases may be mindspore_flat ",
+                                          "or mindspore_ops_cpu: say which in the metadata key ", "'layout'"));
     }
     layout = tensor.elements == ops_cpu && packed != ops_cpu ? kOpsCpu : kPacked;
   }

@@ -94,7 +94,8 @@ absl::StatusOr<std::vector<std::string>> Order(const std::set<std::string>& path
       }
       ordered.push_back(*found);
     }
-    if (std::set<std::string>(ordered.begin(), ordered.end()).size() != paths.size() || ordered.size() != paths.size()) {
+    if (std::set<std::string>(ordered.begin(), ordered.end()).size() != paths.size() ||
+        ordered.size() != paths.size()) {
       return InvalidArgument("MODEL_WEIGHTS", absl::StrCat("layers: got ", List(given), ", want each of ",
                                                            List({paths.begin(), paths.end()}), " once"));
     }
@@ -137,8 +138,8 @@ absl::StatusOr<Stack> FindKerasStack(const TensorFile& file, const std::vector<s
     const auto index = std::find(ordered->begin(), ordered->end(), layer.path) - ordered->begin();
     const auto [place, added] = cell_of.try_emplace({static_cast<uint32_t>(index), layer.direction}, cell);
     if (!added) {
-      return InvalidArgument("MODEL_WEIGHTS", absl::StrCat("layer '", layer.path, "' has two cells: ",
-                                                           List({place->second, cell})));
+      return InvalidArgument("MODEL_WEIGHTS",
+                             absl::StrCat("layer '", layer.path, "' has two cells: ", List({place->second, cell})));
     }
   }
   for (const auto& [place, path] : cell_of) {

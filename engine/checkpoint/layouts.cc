@@ -23,13 +23,10 @@ struct LayoutRow {
 };
 
 constexpr LayoutRow kLayouts[] = {
-    {"canonical", Kind::kNamed},      {"torch", Kind::kNamed},
-    {"paddle", Kind::kNamed},         {"mindspore", Kind::kNamed},
-    {"mindspore_flat", Kind::kFlat},  {"mindspore_ops_cpu", Kind::kFlat},
+    {"canonical", Kind::kNamed}, {"torch", Kind::kNamed},         {"paddle", Kind::kNamed},
+    {"mindspore", Kind::kNamed}, {"mindspore_flat", Kind::kFlat}, {"mindspore_ops_cpu", Kind::kFlat},
     {"keras", Kind::kKeras},
 };
-
-
 
 std::string MetadataOr(const TensorFile& file, const std::string& key, const std::string& given) {
   if (!given.empty()) return given;
@@ -97,8 +94,8 @@ absl::Status NoLayout(const TensorFile& file, const std::string& layout) {
   std::vector<std::string> names;
   for (const auto& [name, tensor] : file.tensors) names.push_back(name);
   return WeightsError(absl::StrCat("no LSTM found: got ", names.empty() ? "no tensors" : List(names),
-                                   ", want the names of layout ", layout.empty() ? absl::StrJoin(LayoutNames(), ", ")
-                                                                                 : layout));
+                                   ", want the names of layout ",
+                                   layout.empty() ? absl::StrJoin(LayoutNames(), ", ") : layout));
 }
 
 // Finds the LSTM by the names and settles the sizes. A flat vector has no names: no cells.
@@ -124,8 +121,8 @@ absl::StatusOr<ModelFiles> AssembleModel(const TensorFile& file, const LayoutOpt
   const auto* row = std::find_if(std::begin(kLayouts), std::end(kLayouts),
                                  [&layout](const LayoutRow& candidate) { return candidate.name == layout; });
   if (!layout.empty() && row == std::end(kLayouts)) {
-    return InvalidArgument("MODEL_FILE", absl::StrCat("layout: got '", layout, "', want one of ",
-                                                      absl::StrJoin(LayoutNames(), ", ")));
+    return InvalidArgument(
+        "MODEL_FILE", absl::StrCat("layout: got '", layout, "', want one of ", absl::StrJoin(LayoutNames(), ", ")));
   }
   const bool flat = !layout.empty() && row->kind == Kind::kFlat;
   absl::StatusOr<SpecDraft> draft = ReadDraft(file, options);

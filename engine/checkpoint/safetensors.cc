@@ -31,9 +31,9 @@ struct DTypeRow {
 };
 
 constexpr DTypeRow kDTypes[] = {
-    {DType::kF32, "F32", 4},   {DType::kF16, "F16", 2},       {DType::kBF16, "BF16", 2},     {DType::kF64, "F64", 8},
-    {DType::kBool, "BOOL", 1}, {DType::kU8, "U8", 1},         {DType::kI8, "I8", 1},         {DType::kU16, "U16", 2},
-    {DType::kI16, "I16", 2},   {DType::kU32, "U32", 4},       {DType::kI32, "I32", 4},       {DType::kU64, "U64", 8},
+    {DType::kF32, "F32", 4},   {DType::kF16, "F16", 2},        {DType::kBF16, "BF16", 2},      {DType::kF64, "F64", 8},
+    {DType::kBool, "BOOL", 1}, {DType::kU8, "U8", 1},          {DType::kI8, "I8", 1},          {DType::kU16, "U16", 2},
+    {DType::kI16, "I16", 2},   {DType::kU32, "U32", 4},        {DType::kI32, "I32", 4},        {DType::kU64, "U64", 8},
     {DType::kI64, "I64", 8},   {DType::kF8E5M2, "F8_E5M2", 1}, {DType::kF8E4M3, "F8_E4M3", 1},
 };
 
@@ -98,16 +98,14 @@ absl::Status ReadTensor(const Json& json, std::string_view data, TensorView* ten
 
 // The tensors must cover the data from the first byte to the last, each byte once.
 absl::Status CheckCover(std::vector<Extent> extents, uint64_t size) {
-  std::sort(extents.begin(), extents.end(), [](const Extent& a, const Extent& b) {
-    return std::pair(a.begin, a.end) < std::pair(b.begin, b.end);
-  });
+  std::sort(extents.begin(), extents.end(),
+            [](const Extent& a, const Extent& b) { return std::pair(a.begin, a.end) < std::pair(b.begin, b.end); });
   uint64_t covered = 0;
   for (const Extent& extent : extents) {
     if (extent.begin != covered) {
-      return FileError(absl::StrCat("tensor '", *extent.name, "': data begin at ", extent.begin,
-                                    extent.begin < covered ? ", within the tensor before, which ends at "
-                                                           : ", after a gap from ",
-                                    covered));
+      return FileError(absl::StrCat(
+          "tensor '", *extent.name, "': data begin at ", extent.begin,
+          extent.begin < covered ? ", within the tensor before, which ends at " : ", after a gap from ", covered));
     }
     covered = extent.end;
   }

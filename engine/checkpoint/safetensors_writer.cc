@@ -22,9 +22,8 @@ using Entry = std::map<std::string, TensorView>::value_type;
 std::vector<const Entry*> Order(const std::map<std::string, TensorView>& tensors) {
   std::vector<const Entry*> order;
   for (const Entry& entry : tensors) order.push_back(&entry);
-  std::stable_sort(order.begin(), order.end(), [](const Entry* a, const Entry* b) {
-    return SizeOf(a->second.dtype) > SizeOf(b->second.dtype);
-  });
+  std::stable_sort(order.begin(), order.end(),
+                   [](const Entry* a, const Entry* b) { return SizeOf(a->second.dtype) > SizeOf(b->second.dtype); });
   return order;
 }
 
@@ -36,9 +35,8 @@ std::string Header(const std::vector<const Entry*>& order, const std::map<std::s
   uint64_t offset = 0;
   for (const Entry* entry : order) {
     const uint64_t end = offset + Bytes(entry->second);
-    header[entry->first] = {{"dtype", Name(entry->second.dtype)},
-                            {"shape", entry->second.shape},
-                            {"data_offsets", {offset, end}}};
+    header[entry->first] = {
+        {"dtype", Name(entry->second.dtype)}, {"shape", entry->second.shape}, {"data_offsets", {offset, end}}};
     offset = end;
   }
   std::string json = header.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);

@@ -60,8 +60,10 @@ std::vector<float> Optional(const TensorFile& file, const Json& cell, const char
 }
 
 Json Sizes(const Json& example) {
-  Json spec = {{"input_size", example["input_size"]}, {"hidden_size", example["hidden_size"]},
-               {"num_layers", example["num_layers"]}, {"bias", example["has_bias"]},
+  Json spec = {{"input_size", example["input_size"]},
+               {"hidden_size", example["hidden_size"]},
+               {"num_layers", example["num_layers"]},
+               {"bias", example["has_bias"]},
                {"projection_size", example["proj_size"]}};
   if (example["bidirectional"].get<bool>()) spec["direction"] = "DIRECTION_BIDIRECTIONAL";
   return spec;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the recorded cases do not have: module paths, heads, learned states, specs in part, and everything that is wrong.
-// That the matrices are the right ones is golden_layouts_test's.
+// What the recorded cases do not have: module paths, heads, learned states, specs in part, and everything that is
+// wrong. That the matrices are the right ones is golden_layouts_test's.
 #include "engine/checkpoint/layouts.h"
 
 #include <functional>
@@ -35,8 +35,9 @@ Tensors Torch() { return Tensors().AddTorchLayer("", "l0", 3, 5); }
 
 TEST(LayoutsTest, ShapesCompleteTheSpec) {
   EXPECT_EQ(SpecOf(Torch()), R"({"input_size":3,"hidden_size":5})");
-  EXPECT_EQ(SpecOf(Tensors().AddTorchLayer("model.rnn.", "l0", 3, 5, false).AddTorchLayer("model.rnn.", "l1", 5, 5, false)),
-            R"({"input_size":3,"hidden_size":5,"num_layers":2,"bias":false})");
+  EXPECT_EQ(
+      SpecOf(Tensors().AddTorchLayer("model.rnn.", "l0", 3, 5, false).AddTorchLayer("model.rnn.", "l1", 5, 5, false)),
+      R"({"input_size":3,"hidden_size":5,"num_layers":2,"bias":false})");
   EXPECT_EQ(SpecOf(Torch().AddTorchLayer("", "l0_reverse", 3, 5)),
             R"({"input_size":3,"hidden_size":5,"direction":"DIRECTION_BIDIRECTIONAL"})");
   EXPECT_EQ(SpecOf(Tensors().Add("weight_ih_l0", {20, 3}).Add("weight_hh_l0", {20, 2}).Add("weight_hr_l0", {2, 5})),
@@ -125,7 +126,8 @@ TEST(LayoutsTest, WrongFilesAreNamed) {
   const auto torch = [] { return Torch(); };
   const Wrong cases[] = {
       {"no LSTM found: got no tensors", Tensors()},
-      {"no LSTM found: got 'conv.weight', want the names of layout canonical, torch", Tensors().Add("conv.weight", {3, 3})},
+      {"no LSTM found: got 'conv.weight', want the names of layout canonical, torch",
+       Tensors().Add("conv.weight", {3, 3})},
       {"'weight_hh_l0' is missing", torch().Remove("weight_hh_l0")},
       {"'bias_hh_l0' is missing", torch().Remove("bias_hh_l0")},
       {"'bias_ih_l0' is missing", torch().Remove("bias_ih_l0")},
@@ -134,10 +136,9 @@ TEST(LayoutsTest, WrongFilesAreNamed) {
       {"'weight_ih_l1_reverse' is missing",
        torch().AddTorchLayer("", "l0_reverse", 3, 5).AddTorchLayer("", "l1", 10, 5)},
       {"'bias_ih_l1' is missing", torch().AddTorchLayer("", "l1", 5, 5, false)},
-      {"'bias_hh_l1' has no counterpart", Tensors().AddTorchLayer("", "l0", 3, 5, false).AddTorchLayer("", "l1", 5, 5)
-                                              .Remove("bias_ih_l1")},
-      {"layer 1 has hidden size 4, layer 0 has 5; a model has one hidden size",
-       torch().AddTorchLayer("", "l1", 5, 4)},
+      {"'bias_hh_l1' has no counterpart",
+       Tensors().AddTorchLayer("", "l0", 3, 5, false).AddTorchLayer("", "l1", 5, 5).Remove("bias_ih_l1")},
+      {"layer 1 has hidden size 4, layer 0 has 5; a model has one hidden size", torch().AddTorchLayer("", "l1", 5, 4)},
       {"'weight_ih_l1': got F32 [20, 6], want [20, 5]", torch().AddTorchLayer("", "l1", 6, 5)},
       {"'weight_ih_l0': got F32 [19, 3], want [4H, I]", torch().Add("weight_ih_l0", {19, 3})},
       {"'weight_ih_l0': got F32 [20], want [4H, I]", torch().Add("weight_ih_l0", {20})},
@@ -147,8 +148,11 @@ TEST(LayoutsTest, WrongFilesAreNamed) {
       {"got 2 LSTMs, with the prefixes 'decoder.', 'encoder.'",
        Tensors().AddTorchLayer("encoder.", "l0", 3, 5).AddTorchLayer("decoder.", "l0", 3, 5)},
       {"without a meaning: 'norm.weight', 'x'", torch().Add("norm.weight", {5}).Add("x", {1})},
-      {"canonical cells without a spec",
-       Tensors().Add("cells.0.w", {20, 3}).Add("cells.0.r", {20, 5}).Add("cells.1.w", {20, 5}).Add("cells.1.r", {20, 5})},
+      {"canonical cells without a spec", Tensors()
+                                             .Add("cells.0.w", {20, 3})
+                                             .Add("cells.0.r", {20, 5})
+                                             .Add("cells.1.w", {20, 5})
+                                             .Add("cells.1.r", {20, 5})},
       {"num_layers: got 1 in the tensors, want 2 by the spec", torch(), R"({"num_layers":2})", "MODEL_SPEC"},
       {"num_layers: got 2 in the tensors, want 1", torch().AddTorchLayer("", "l1", 5, 5),
        R"({"input_size":3,"hidden_size":5})", "MODEL_SPEC"},
@@ -242,15 +246,16 @@ TEST(LayoutsTest, FlatVectorsNeedTheirSizes) {
   EXPECT_EQ(SpecOf(flat(1104), R"({"input_size":10,"hidden_size":12})"), R"({"input_size":10,"hidden_size":12})");
   EXPECT_THAT(SpecOf(flat(1104).Metadata("layout", "mindspore_flat"), R"({"input_size":10,"hidden_size":12})"),
               HasSubstr("got 1104 values, want 1152"));
-  EXPECT_THAT(SpecOf(flat(4 * 12 * (10 + 12 + 12 + 12)),
-                     R"({"input_size":10,"hidden_size":12,"num_layers":2,"bias":false})"),
-              HasSubstr("may be mindspore_flat or mindspore_ops_cpu"));
-  EXPECT_THAT(SpecOf(flat(1152), R"({"input_size":10,"hidden_size":12,"projection_size":2})"), HasSubstr("no place for"));
+  EXPECT_THAT(
+      SpecOf(flat(4 * 12 * (10 + 12 + 12 + 12)), R"({"input_size":10,"hidden_size":12,"num_layers":2,"bias":false})"),
+      HasSubstr("may be mindspore_flat or mindspore_ops_cpu"));
+  EXPECT_THAT(SpecOf(flat(1152), R"({"input_size":10,"hidden_size":12,"projection_size":2})"),
+              HasSubstr("no place for"));
   EXPECT_THAT(SpecOf(Tensors().Add("norm.weight", {1152}), R"({"input_size":10,"hidden_size":12})"),
               HasSubstr("no LSTM found"));
-  EXPECT_EQ(SpecOf(Tensors().Add("w", {1152}).Metadata("layout", "mindspore_flat"),
-                   R"({"input_size":10,"hidden_size":12})"),
-            R"({"input_size":10,"hidden_size":12})");
+  EXPECT_EQ(
+      SpecOf(Tensors().Add("w", {1152}).Metadata("layout", "mindspore_flat"), R"({"input_size":10,"hidden_size":12})"),
+      R"({"input_size":10,"hidden_size":12})");
 }
 
 TEST(LayoutsTest, KerasLayersInTheOrderOfTheirNumbers) {

@@ -49,8 +49,8 @@ class RepositoryTest : public ::testing::Test {
 };
 
 TEST_F(RepositoryTest, ListsNamesAndVersionsInOrder) {
-  for (const char* folder : {"b/1", "a/10", "a/9", "a/2", "a/0", "a/-1", "a/01", "a/+3", "a/x", "a/99999999999999999999",
-                             ".hidden/1", "bad name/1", "_x/1", "empty"}) {
+  for (const char* folder : {"b/1", "a/10", "a/9", "a/2", "a/0", "a/-1", "a/01", "a/+3", "a/x",
+                             "a/99999999999999999999", ".hidden/1", "bad name/1", "_x/1", "empty"}) {
     fs::create_directories(root_ / folder);
   }
   Write("file", "");

@@ -80,28 +80,31 @@ TEST(SafetensorsTest, HostileFilesAreRefused) {
       {"shape negative", Entry(R"("dtype":"F32","shape":[-2],"data_offsets":[0,8])"), "no integer from 0"},
       {"shape fraction", Entry(R"("dtype":"F32","shape":[2.0],"data_offsets":[0,8])"), "no integer from 0"},
       {"shape overflows", Entry(R"("dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,8])"), "overflows"},
-      {"shape overflows in bytes",
-       Entry(R"("dtype":"F32","shape":[4611686018427387906],"data_offsets":[0,8])"), "got 8 bytes for F32"},
+      {"shape overflows in bytes", Entry(R"("dtype":"F32","shape":[4611686018427387906],"data_offsets":[0,8])"),
+       "got 8 bytes for F32"},
       {"shape lies", Entry(R"("dtype":"F32","shape":[1000000000],"data_offsets":[0,8])"),
        "got 8 bytes for F32 [1000000000]"},
       {"offsets no pair", Entry(R"("dtype":"F32","shape":[2],"data_offsets":[0])"), "want two integers"},
       {"offsets negative", Entry(R"("dtype":"F32","shape":[2],"data_offsets":[-8,0])"), "want two integers"},
       {"offsets reversed", Entry(R"("dtype":"F32","shape":[2],"data_offsets":[8,0])"), "got [8, 0]"},
       {"offsets out of range", Entry(R"("dtype":"F32","shape":[2],"data_offsets":[4,12])"), "data of 8 bytes"},
-      {"offsets far out", Entry(R"("dtype":"F32","shape":[2],"data_offsets":[18446744073709551608,18446744073709551615])"),
+      {"offsets far out",
+       Entry(R"("dtype":"F32","shape":[2],"data_offsets":[18446744073709551608,18446744073709551615])"),
        "data of 8 bytes"},
       {"gap before", File(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})", std::string(8, 'x')),
        "after a gap from 0"},
       {"gap after", File(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})", std::string(8, 'x')),
        "cover 4 bytes, but the file has 8"},
       {"no tensor, but data", File("{}", "x"), "cover 0 bytes"},
-      {"overlap", File(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},)"
-                       R"("b":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})",
-                       std::string(8, 'x')),
+      {"overlap",
+       File(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},)"
+            R"("b":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})",
+            std::string(8, 'x')),
        "tensor 'b': data begin at 4, within the tensor before"},
-      {"both the same", File(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},)"
-                             R"("b":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})",
-                             std::string(8, 'x')),
+      {"both the same",
+       File(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},)"
+            R"("b":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})",
+            std::string(8, 'x')),
        "within the tensor before"},
       {"truncated data", File("{" + a + "}", std::string(7, 'x')), "data of 7 bytes"},
   };
@@ -114,10 +117,9 @@ TEST(SafetensorsTest, HostileFilesAreRefused) {
 }
 
 TEST(SafetensorsTest, EmptyAndScalarTensors) {
-  const absl::StatusOr<TensorFile> file =
-      Parse(File(R"({"none":{"dtype":"F32","shape":[0,5],"data_offsets":[4,4]},)"
-                 R"("one":{"dtype":"F32","shape":[],"data_offsets":[0,4]}}  )",
-                 std::string("\0\0\x80\x3f", 4)));
+  const absl::StatusOr<TensorFile> file = Parse(File(R"({"none":{"dtype":"F32","shape":[0,5],"data_offsets":[4,4]},)"
+                                                     R"("one":{"dtype":"F32","shape":[],"data_offsets":[0,4]}}  )",
+                                                     std::string("\0\0\x80\x3f", 4)));
   ASSERT_TRUE(file.ok()) << file.status();
   EXPECT_EQ(Floats(*file, file->tensors.at("none"))->size(), 0u);
   EXPECT_THAT(Floats(*file, file->tensors.at("one"))->span(), ElementsAre(1.0f));

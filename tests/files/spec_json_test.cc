@@ -106,8 +106,7 @@ TEST(SpecJsonTest, ProtobufReadsWhatItWrites) {
     const absl::StatusOr<ModelSpec> back = ParseSpecJson(JsonFromProto(proto, true, false));
     ASSERT_TRUE(back.ok()) << back.status();
     EXPECT_EQ(SpecToJson(*back), written);
-    EXPECT_TRUE(
-        google::protobuf::util::MessageDifferencer::Equals(ProtoFromJson(SpecToJson(*back)), proto));
+    EXPECT_TRUE(google::protobuf::util::MessageDifferencer::Equals(ProtoFromJson(SpecToJson(*back)), proto));
   }
 }
 

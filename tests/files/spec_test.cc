@@ -50,9 +50,15 @@ TEST(SpecTest, InvalidSpecsAreNamed) {
       {"function", [](ModelSpec& s) { s.activations[0].gate.function = static_cast<Function>(99); },
        "activations.gate.function", "got 99"},
       {"alpha of tanh", [](ModelSpec& s) { s.activations[0].cell.alpha = 2; }, "activations.cell.alpha", "TANH"},
-      {"beta of elu", [](ModelSpec& s) { s.activations[0].output = {Function::kElu, 1, 1}; }, "activations.output.beta",
-       "ELU has no such parameter"},
-      {"alpha NaN", [nan](ModelSpec& s) { s.activations[0].gate = {Function::kHardSigmoid, nan, 0}; },
+      {"beta of elu",
+       [](ModelSpec& s) {
+         s.activations[0].output = {Function::kElu, 1, 1};
+       },
+       "activations.output.beta", "ELU has no such parameter"},
+      {"alpha NaN",
+       [nan](ModelSpec& s) {
+         s.activations[0].gate = {Function::kHardSigmoid, nan, 0};
+       },
        "activations.gate.alpha", "activations.gate.alpha: got nan, want a finite number"},
       {"reverse",
        [](ModelSpec& s) {

@@ -101,7 +101,7 @@ TEST(WeightsTest, FingerprintIsOfSpecAndEveryValue) {
   spec.clip = 1;
   EXPECT_TRUE(all.insert(Fingerprint(spec, FullWeights())).second);
   // One value of each array, one after the other.
-  const auto change = [&all](FloatArray Weights::* whole, FloatArray CellWeights::* of_cell) {
+  const auto change = [&all](FloatArray Weights::*whole, FloatArray CellWeights::*of_cell) {
     Weights weights = FullWeights();
     FloatArray& array = whole != nullptr ? weights.*whole : weights.cells[2].*of_cell;
     std::vector<float> values(array.data(), array.data() + array.size());

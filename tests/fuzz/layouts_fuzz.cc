@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Tensors of plausible names and any shapes as a model. What is taken must be valid, the more so a canonical copy of it.
+// Tensors of plausible names and any shapes as a model. What is taken must be valid, the more so a canonical copy of
+// it.
 #include <fuzzer/FuzzedDataProvider.h>
 
 #include <cstdlib>
@@ -13,20 +14,63 @@
 namespace {
 
 const char* const kPrefixes[] = {"", "lstm.", "m/", "layers/", "a.b.", "0."};
-const char* const kNames[] = {
-    "weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0", "weight_hr_l0", "weight_ih_l1", "weight_hh_l1",
-    "bias_ih_l1", "bias_hh_l1", "weight_hr_l1", "weight_ih_l0_reverse", "weight_hh_l0_reverse", "weight_ih",
-    "weight_hh", "bias_ih", "bias_hh", "weight_ho", "cell.weight_ih", "cell.weight_hh", "0.cell_fw.weight_ih",
-    "0.cell_fw.weight_hh", "0.cell_bw.weight_ih", "0.cell_bw.weight_hh", "cells.0.w", "cells.0.r", "cells.0.bias",
-    "cells.0.projection", "cells.0.peepholes", "cells.1.w", "cells.1.r", "cells.127.w", "lstm/lstm_cell/kernel",
-    "lstm/lstm_cell/recurrent_kernel", "lstm/lstm_cell/bias", "lstm_1/lstm_cell/kernel",
-    "lstm_1/lstm_cell/recurrent_kernel", "bi/forward_l/cell/vars/0", "bi/forward_l/cell/vars/1",
-    "bi/backward_l/cell/vars/0", "bi/backward_l/cell/vars/1", "dense/kernel", "dense/bias", "dense/vars/0",
-    "fc.weight", "fc.bias", "head.weight", "head.bias", "h0", "c0", "w", "weight"};
-const char* const kLayouts[] = {"", "canonical", "torch", "paddle", "mindspore", "mindspore_flat",
-                                "mindspore_ops_cpu", "keras", "none"};
+const char* const kNames[] = {"weight_ih_l0",
+                              "weight_hh_l0",
+                              "bias_ih_l0",
+                              "bias_hh_l0",
+                              "weight_hr_l0",
+                              "weight_ih_l1",
+                              "weight_hh_l1",
+                              "bias_ih_l1",
+                              "bias_hh_l1",
+                              "weight_hr_l1",
+                              "weight_ih_l0_reverse",
+                              "weight_hh_l0_reverse",
+                              "weight_ih",
+                              "weight_hh",
+                              "bias_ih",
+                              "bias_hh",
+                              "weight_ho",
+                              "cell.weight_ih",
+                              "cell.weight_hh",
+                              "0.cell_fw.weight_ih",
+                              "0.cell_fw.weight_hh",
+                              "0.cell_bw.weight_ih",
+                              "0.cell_bw.weight_hh",
+                              "cells.0.w",
+                              "cells.0.r",
+                              "cells.0.bias",
+                              "cells.0.projection",
+                              "cells.0.peepholes",
+                              "cells.1.w",
+                              "cells.1.r",
+                              "cells.127.w",
+                              "lstm/lstm_cell/kernel",
+                              "lstm/lstm_cell/recurrent_kernel",
+                              "lstm/lstm_cell/bias",
+                              "lstm_1/lstm_cell/kernel",
+                              "lstm_1/lstm_cell/recurrent_kernel",
+                              "bi/forward_l/cell/vars/0",
+                              "bi/forward_l/cell/vars/1",
+                              "bi/backward_l/cell/vars/0",
+                              "bi/backward_l/cell/vars/1",
+                              "dense/kernel",
+                              "dense/bias",
+                              "dense/vars/0",
+                              "fc.weight",
+                              "fc.bias",
+                              "head.weight",
+                              "head.bias",
+                              "h0",
+                              "c0",
+                              "w",
+                              "weight"};
+const char* const kLayouts[] = {
+    "", "canonical", "torch", "paddle", "mindspore", "mindspore_flat", "mindspore_ops_cpu", "keras", "none"};
 const char* const kSpecs[] = {
-    "", R"({"activations":{}})", R"({"input_size":2,"hidden_size":2})",
+    "",
+    R"({"activations":{}})",
+    R"({"input_size":2,"hidden_size":2})",
     R"({"input_size":2,"hidden_size":2,"direction":"DIRECTION_BIDIRECTIONAL","bias":false})",
     R"({"direction":"DIRECTION_BIDIRECTIONAL","merge_mode":"MERGE_MODE_SUM","activations":{}})",
     R"({"input_size":2,"hidden_size":2,"num_layers":2,"projection_size":1,"head":{"output_size":2}})",
