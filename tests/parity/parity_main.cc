@@ -141,6 +141,9 @@ absl::StatusOr<std::vector<Answer>> Parity::Answers(const Case& c, const std::st
 
 Outcome Parity::RunModel(const Case& c, const std::string& model) {
   absl::StatusOr<std::vector<Answer>> answers = Answers(c, model);
+  if (absl::IsUnimplemented(answers.status()) && !flags_.device.empty() && flags_.device != "cpu") {
+    return Skipped(absl::StrCat("refused: ", absl::string_view(answers.status().message())));
+  }
   if (!answers.ok()) return Failed(answers.status());
   absl::StatusOr<std::map<std::string, Bytes>> results = Arrange(c, *answers);
   if (!results.ok()) return Failed(results.status());
