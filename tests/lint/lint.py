@@ -182,6 +182,22 @@ def shell(tree):
 NAMED = re.compile(r"`((?:engine|server|client|proto|deploy|tests|\.ci)/[\w./*-]*|[A-Z]\w+\.md)`")
 
 
+def reasons(tree):
+    """Every reason that a client can meet stands in the table of proto/README.md."""
+    table = tree.text("proto/README.md") if "proto/README.md" in tree.names else ""
+    made = re.compile(r'(?:InvalidArgument|NotFound|AlreadyExists|FailedPrecondition|ResourceExhausted|Unavailable|'
+                      r'Unimplemented|Internal|Error|WrongField)\((?:absl::StatusCode::k\w+, )?"([A-Z_]{4,})"')
+    # Of options and of files that no rpc reads.
+    elsewhere = {"OPTIONS", "CPU_OPTIONS", "FLAG", "LISTEN", "REPOSITORY", "DEVICE_UNAVAILABLE", "JSON"}
+    for name, lines in tree.code({".cc"}):
+        if not name.startswith(("server/", "engine/")):
+            continue
+        for number, line in enumerate(lines, 1):
+            for reason in made.findall(line):
+                if reason not in elsewhere and not re.search(rf"\b{reason}\b", table):
+                    yield f"{name}:{number}: reason {reason} is not in proto/README.md"
+
+
 def docs(tree):
     """What the documents name in backticks is there."""
     folders = {str(parent) for name in tree.names for parent in pathlib.PurePath(name).parents}
@@ -196,7 +212,7 @@ def docs(tree):
 
 
 CHECKS = {check.__name__: check
-          for check in (layering, length, spdx, paths, smells, guards, sources, docs, format, shell)}
+          for check in (layering, length, spdx, paths, smells, guards, sources, docs, reasons, format, shell)}
 
 
 def main(arguments):

@@ -43,6 +43,7 @@ PLANTED = [
     ("sources", "engine/core.cmake", "file(GLOB sources *.cc)\n"),
     ("docs", "README.md", "see `engine/gone.h`\n"),
     ("docs", "README.md", "see `GONE.md`\n"),
+    ("reasons", "engine/x.cc", 'return InvalidArgument("NO_SUCH_REASON", "x");\n'),
     ("format", "engine/a.cc", HEAD + "int  x ;\n"),
     ("shell", "deploy/a.sh", "#!/usr/bin/env bash\n# SPDX-License-Identifier: Apache-2.0\ncd $1\n"),
 ]
