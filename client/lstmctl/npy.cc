@@ -96,7 +96,7 @@ absl::StatusOr<Array> ParseNpy(absl::string_view bytes) {
   array.shape = *std::move(shape);
   array.values.resize(data.size() / element);
   if (f4) {
-    std::memcpy(array.values.data(), data.data(), data.size());
+    if (!data.empty()) std::memcpy(array.values.data(), data.data(), data.size());
   } else {
     for (size_t i = 0; i < array.values.size(); ++i) {
       double value;

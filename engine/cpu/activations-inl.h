@@ -59,7 +59,8 @@ HWY_INLINE V TimesPowerOf2(D d, V x, V n) {
   // In two factors: 2^n may be subnormal.
   const hn::RebindToSigned<D> di;
   const auto bias = hn::Set(di, 127);
-  const auto all = hn::ConvertTo(di, n);
+  // A NaN comes back in by x; as an integer it would be undefined.
+  const auto all = hn::ConvertTo(di, hn::IfThenElseZero(hn::Eq(n, n), n));
   const auto half = hn::ShiftRight<1>(all);
   const V factor1 = hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(half, bias)));
   const V factor2 = hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(hn::Sub(all, half), bias)));

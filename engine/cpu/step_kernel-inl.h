@@ -133,7 +133,7 @@ HWY_NOINLINE void AnyCell(const PackedCell& cell, const float* z, const StepRow&
   V zg = hn::Load(d, z + 2 * units);
   V zo = hn::Load(d, z + 3 * units);
   const V c_in = hn::Load(d, row.c_in + unit);
-  const float* peephole = cell.peephole_weights.data() + unit;
+  const float* peephole = cell.peepholes ? cell.peephole_weights.data() + unit : nullptr;
   const size_t stride = Padded(cell.hidden_size);
   if (cell.peepholes) {
     zi = hn::MulAdd(hn::Load(d, peephole), c_in, zi);
