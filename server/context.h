@@ -33,9 +33,10 @@ struct Context {
   // For engine calls that wait: a load may take minutes, so sessions have threads of their own.
   BlockingPool* session_pool = nullptr;
   BlockingPool* model_pool = nullptr;
-  // For GetServerInfo.
+  // For GetServerInfo and the models' configuration.
   absl::Time start_time;
   uint32_t max_batch_size = 0;
+  uint64_t max_sessions = 0;
   std::atomic<bool> draining{false};
   // For a session that gives none.
   absl::Duration idle_ttl;

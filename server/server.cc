@@ -14,6 +14,7 @@
 #include "server/device.h"
 #include "server/inference_service.h"
 #include "server/model_service.h"
+#include "server/oip_service.h"
 #include "server/session_service.h"
 #include "server/stream_registry.h"
 #include "spdlog/spdlog.h"
@@ -39,7 +40,8 @@ class RunningServer final : public Server {
         model_pool_(std::make_unique<BlockingPool>(kModelThreads, kMaxQueuedCalls)),
         inference_service_(context_),
         session_service_(context_),
-        model_service_(context_) {
+        model_service_(context_),
+        oip_service_(context_, [this] { return healthy(); }) {
     context_.engine = engine_.get();
     context_.limits = options.limits;
     context_.streams = &streams_;
@@ -47,6 +49,7 @@ class RunningServer final : public Server {
     context_.model_pool = model_pool_.get();
     context_.start_time = absl::Now();
     context_.max_batch_size = options.engine.scheduler.max_batch_size;
+    context_.max_sessions = options.engine.sessions.max_sessions;
     context_.idle_ttl = options.engine.sessions.idle_ttl;
   }
 
@@ -82,6 +85,7 @@ class RunningServer final : public Server {
   InferenceService inference_service_;
   SessionService session_service_;
   ModelService model_service_;
+  OipService oip_service_;
   std::vector<std::string> addresses_;
   std::unique_ptr<grpc::Server> server_;
 };
@@ -103,6 +107,7 @@ absl::Status RunningServer::Listen(const ServerOptions& options) {
   builder.RegisterService(&inference_service_);
   builder.RegisterService(&session_service_);
   builder.RegisterService(&model_service_);
+  builder.RegisterService(&oip_service_);
   std::vector<int> ports(options.listen.size(), -1);
   for (size_t i = 0; i < options.listen.size(); ++i) {
     builder.AddListeningPort(options.listen[i], grpc::InsecureServerCredentials(), &ports[i]);
@@ -120,8 +125,9 @@ absl::Status RunningServer::Listen(const ServerOptions& options) {
   }
   if (!server_) return Unavailable("LISTEN", "cannot serve");
   if (grpc::HealthCheckServiceInterface* health = server_->GetHealthCheckService()) {
-    for (const char* service : {v1::InferenceService::service_full_name(), v1::SessionService::service_full_name(),
-                                v1::ModelService::service_full_name()}) {
+    for (const char* service :
+         {v1::InferenceService::service_full_name(), v1::SessionService::service_full_name(),
+          v1::ModelService::service_full_name(), inference::GRPCInferenceService::service_full_name()}) {
       health->SetServingStatus(service, true);
     }
     health->SetServingStatus(true);

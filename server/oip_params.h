@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef LSTMD_SERVER_OIP_PARAMS_H_
+#define LSTMD_SERVER_OIP_PARAMS_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "inference/grpc_service.pb.h"
+
+namespace lstmd::server {
+
+// The parameters of a ModelInferRequest that mean something here; others are accepted, as clients send their own.
+struct OipParams {
+  std::string session;   // id of the session, "" where the request is of no sequence
+  std::string sequence;  // the sequence id as messages show it
+  bool start = false;
+  bool end = false;
+  uint64_t seq = 0;
+  uint64_t epoch = 0;
+  absl::Duration timeout = absl::InfiniteDuration();
+
+  bool in_sequence() const { return !session.empty(); }
+};
+
+// INVALID_ARGUMENT / PARAMETER with field "parameters[…]" for a value of the wrong kind or range, SEQUENCE_REQUIRED for
+// parameters that only a sequence has.
+absl::StatusOr<OipParams> ReadOipParams(const inference::ModelInferRequest& request);
+
+// "" or "0": the default version. INVALID_ARGUMENT / MODEL_VERSION with field `field`.
+absl::StatusOr<int64_t> ReadOipVersion(const std::string& version, const char* field);
+
+}  // namespace lstmd::server
+
+#endif  // LSTMD_SERVER_OIP_PARAMS_H_
