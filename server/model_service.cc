@@ -109,6 +109,7 @@ grpc::ServerUnaryReactor* ModelService::GetServerInfo(grpc::CallbackServerContex
     device.set_description(backend->description());
   }
   response->add_apis("lstmd.v1");
+  response->add_apis("inference");
   response->set_sessions(stats.sessions);
   response->set_models(stats.models);
   response->set_max_message_bytes(context_.limits.max_message_bytes);
