@@ -16,8 +16,6 @@ absl::string_view View(std::string_view text) { return {text.data(), text.size()
 const Part& At(const CellParts& cell, Role role) { return cell[static_cast<size_t>(role)]; }
 bool Has(const CellParts& cell, Role role) { return At(cell, role).name != nullptr; }
 
-absl::Status WeightsError(std::string_view what) { return InvalidArgument("MODEL_WEIGHTS", what); }
-
 // The spec says one thing, the tensors another.
 absl::Status Contradiction(std::string_view field, std::string_view tensors, std::string_view spec) {
   return InvalidArgument("MODEL_SPEC", absl::StrCat(View(field), ": got ", View(tensors), " in the tensors, want ",

@@ -10,8 +10,6 @@
 namespace lstmd {
 namespace {
 
-absl::Status WeightsError(std::string_view what) { return InvalidArgument("MODEL_WEIGHTS", what); }
-
 // "model.fc.weight" as ("model.fc", "weight"), either separator.
 std::pair<std::string_view, std::string_view> SplitLast(std::string_view name) {
   const size_t cut = name.find_last_of("./");

@@ -18,6 +18,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/checkpoint/safetensors.h"
+#include "engine/errors.h"
 #include "engine/spec_draft.h"
 #include "engine/weights.h"
 
@@ -29,7 +30,7 @@ inline constexpr size_t kRoles = 7;
 
 // One tensor of a file and its meaning. Rows (columns where transposed) are in gate order i, f, g, o everywhere.
 struct Part {
-  const std::string* name = nullptr;     // nullptr: the file has none
+  const std::string* name = nullptr;  // nullptr: the file has none
   const TensorView* tensor = nullptr;
   bool transposed = false;
 };
@@ -38,8 +39,8 @@ using CellParts = std::array<Part, kRoles>;
 
 // The tensors of one LSTM of a file. Names and views point into the file.
 struct Stack {
-  std::string layout;  // "torch"
-  std::string prefix;  // before every name: "model.lstm."
+  std::string layout;                                        // "torch"
+  std::string prefix;                                        // before every name: "model.lstm."
   std::map<std::pair<uint32_t, uint32_t>, CellParts> cells;  // by layer, direction
   // What a tensor that is not there would be called.
   std::function<std::string(uint32_t layer, uint32_t direction, Role role)> name_of;
@@ -74,6 +75,9 @@ const std::string* FindFlatTensor(const TensorFile& file, bool named, const Name
 absl::StatusOr<std::vector<CellWeights>> BuildFlat(const TensorFile& file, const std::string& name,
                                                    std::string_view layout, const ModelSpec& spec);
 
+// INVALID_ARGUMENT / MODEL_WEIGHTS.
+inline absl::Status WeightsError(std::string_view what) { return InvalidArgument("MODEL_WEIGHTS", what); }
+
 // [rows, columns] of a matrix in the canonical sense; columns 0: a vector; both 0: any other rank.
 std::pair<uint64_t, uint64_t> CanonicalShape(const Part& part);
 
@@ -81,8 +85,8 @@ std::pair<uint64_t, uint64_t> CanonicalShape(const Part& part);
 absl::StatusOr<FloatArray> ReadPart(const TensorFile& file, const Part& part, uint64_t rows, uint64_t columns,
                                     std::string_view meaning);
 
-// The learned initial state: tensors h0 [L*D, P or H] and c0 [L*D, H] under any path, ones among the dimensions allowed.
-// Where the spec leaves it open, they are it if they are there. REQUIRES: the sizes in `draft` are settled.
+// The learned initial state: tensors h0 [L*D, P or H] and c0 [L*D, H] under any path, ones among the dimensions
+// allowed. Where the spec leaves it open, they are it if they are there. REQUIRES: the sizes in `draft` are settled.
 absl::Status ReadInitialState(const TensorFile& file, bool open, Names* unused, SpecDraft* draft, Weights* weights);
 
 // The head: MODULE.weight [O, features] ([features, O] in layout paddle, unless the module is called head) and

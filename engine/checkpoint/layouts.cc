@@ -34,8 +34,6 @@ std::string MetadataOr(const TensorFile& file, const std::string& key, const std
   return found == file.metadata.end() ? std::string() : found->second;
 }
 
-absl::Status WeightsError(std::string_view what) { return InvalidArgument("MODEL_WEIGHTS", what); }
-
 absl::StatusOr<SpecDraft> ReadDraft(const TensorFile& file, const LayoutOptions& options) {
   SpecDraft draft;
   const std::string metadata = MetadataOr(file, "lstm", "");

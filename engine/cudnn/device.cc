@@ -120,15 +120,6 @@ absl::Status Device::CopyNow(void* to, const void* from, size_t bytes) const {
   return Check(api_.cudaStreamSynchronize(copy_stream_), "copying to or from the device");
 }
 
-absl::StatusOr<size_t> Device::FreeMemory() const {
-  if (absl::Status status = Enter(); !status.ok()) return status;
-  size_t free = 0, total = 0;
-  if (absl::Status status = Check(api_.cudaMemGetInfo(&free, &total), "asking for free memory"); !status.ok()) {
-    return status;
-  }
-  return free;
-}
-
 absl::Status DeviceBuffer::Reserve(size_t bytes) {
   if (bytes <= bytes_) return absl::OkStatus();
   // Half as much again, so that slowly growing batches do not allocate every time.

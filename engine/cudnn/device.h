@@ -46,8 +46,6 @@ class Device {
 
   // Host memory to device memory or back, whole when it returns; beside a running batch.
   absl::Status CopyNow(void* to, const void* from, size_t bytes) const ABSL_LOCKS_EXCLUDED(copy_mutex_);
-  // Of the device, bytes.
-  absl::StatusOr<size_t> FreeMemory() const;
 
  private:
   Device(const DeviceApi& api, int index) : api_(api), index_(index) {}

@@ -15,25 +15,25 @@
 namespace lstmd::cudnn {
 
 // X(name): one entry for each function, with the library's own name and type.
-#define LSTMD_DEVICE_CALLS(X)                                                                                          \
-  X(cudaGetDeviceCount)                                                                                                \
-  X(cudaSetDevice) X(cudaGetDeviceProperties) X(cudaMemGetInfo) X(cudaMalloc) X(cudaFree) X(cudaHostAlloc)             \
-      X(cudaFreeHost) X(cudaMemcpyAsync) X(cudaMemsetAsync) X(cudaStreamCreateWithFlags) X(cudaStreamDestroy)          \
-          X(cudaStreamSynchronize) X(cudaGetErrorString) X(cudaStreamBeginCapture) X(cudaStreamEndCapture)             \
-              X(cudaGraphInstantiateWithFlags) X(cudaGraphLaunch) X(cudaGraphDestroy) X(cudaGraphExecDestroy)          \
-                  X(cublasLtCreate) X(cublasLtDestroy) X(cublasLtMatmulDescCreate) X(cublasLtMatmulDescDestroy)        \
-                      X(cublasLtMatmulDescSetAttribute) X(cublasLtMatrixLayoutCreate) X(cublasLtMatrixLayoutDestroy)   \
-                          X(cublasLtMatmulPreferenceCreate) X(cublasLtMatmulPreferenceDestroy)                         \
-                              X(cublasLtMatmulPreferenceSetAttribute) X(cublasLtMatmulAlgoGetHeuristic)                \
-                                  X(cublasLtMatmul) X(cudnnCreate) X(cudnnDestroy) X(cudnnSetStream)                   \
-                                      X(cudnnGetErrorString) X(cudnnGetLastErrorString) X(cudnnCreateRNNDescriptor)    \
-                                          X(cudnnDestroyRNNDescriptor) X(cudnnSetRNNDescriptor_v8)                     \
-                                              X(cudnnCreateRNNDataDescriptor) X(cudnnDestroyRNNDataDescriptor)         \
-                                                  X(cudnnSetRNNDataDescriptor) X(cudnnCreateTensorDescriptor)          \
-                                                      X(cudnnDestroyTensorDescriptor) X(cudnnSetTensorNdDescriptor)    \
-                                                          X(cudnnGetTensorNdDescriptor) X(cudnnGetRNNTempSpaceSizes)   \
-                                                              X(cudnnGetRNNWeightSpaceSize) X(cudnnGetRNNWeightParams) \
-                                                                  X(cudnnRNNForward)
+#define LSTMD_DEVICE_CALLS(X)                                                                                        \
+  X(cudaGetDeviceCount)                                                                                              \
+  X(cudaSetDevice)                                                                                                   \
+  X(cudaGetDeviceProperties) X(cudaMalloc) X(cudaFree) X(cudaHostAlloc) X(cudaFreeHost) X(cudaMemcpyAsync)           \
+      X(cudaMemsetAsync) X(cudaStreamCreateWithFlags) X(cudaStreamDestroy) X(cudaStreamSynchronize)                  \
+          X(cudaGetErrorString) X(cudaStreamBeginCapture) X(cudaStreamEndCapture) X(cudaGraphInstantiateWithFlags)   \
+              X(cudaGraphLaunch) X(cudaGraphDestroy) X(cudaGraphExecDestroy) X(cublasLtCreate) X(cublasLtDestroy)    \
+                  X(cublasLtMatmulDescCreate) X(cublasLtMatmulDescDestroy) X(cublasLtMatmulDescSetAttribute)         \
+                      X(cublasLtMatrixLayoutCreate) X(cublasLtMatrixLayoutDestroy) X(cublasLtMatmulPreferenceCreate) \
+                          X(cublasLtMatmulPreferenceDestroy) X(cublasLtMatmulPreferenceSetAttribute)                 \
+                              X(cublasLtMatmulAlgoGetHeuristic) X(cublasLtMatmul) X(cudnnCreate) X(cudnnDestroy)     \
+                                  X(cudnnSetStream) X(cudnnGetErrorString) X(cudnnGetLastErrorString)                \
+                                      X(cudnnCreateRNNDescriptor) X(cudnnDestroyRNNDescriptor)                       \
+                                          X(cudnnSetRNNDescriptor_v8) X(cudnnCreateRNNDataDescriptor)                \
+                                              X(cudnnDestroyRNNDataDescriptor) X(cudnnSetRNNDataDescriptor)          \
+                                                  X(cudnnCreateTensorDescriptor) X(cudnnDestroyTensorDescriptor)     \
+                                                      X(cudnnSetTensorNdDescriptor) X(cudnnGetRNNTempSpaceSizes)     \
+                                                          X(cudnnGetRNNWeightSpaceSize) X(cudnnGetRNNWeightParams)   \
+                                                              X(cudnnRNNForward)
 
 struct DeviceApi {
 #define LSTMD_DECLARE(name) decltype(&::name) name = nullptr;

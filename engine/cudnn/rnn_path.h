@@ -5,7 +5,6 @@
 #define LSTMD_ENGINE_CUDNN_RNN_PATH_H_
 
 #include <list>
-#include <map>
 #include <memory>
 #include <vector>
 

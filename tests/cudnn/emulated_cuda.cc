@@ -109,14 +109,6 @@ cudaError_t GetDeviceProperties(cudaDeviceProp* properties, int) {
   return cudaSuccess;
 }
 
-cudaError_t MemGetInfo(size_t* free, size_t* total) {
-  LSTMD_ENTER("cudaMemGetInfo");
-  MutexLock lock(&Gpu().mutex);
-  *total = Gpu().limit != 0 ? Gpu().limit : size_t{8} << 30;
-  *free = *total - Gpu().used;
-  return cudaSuccess;
-}
-
 cudaError_t Malloc(void** address, size_t bytes) {
   LSTMD_ENTER("cudaMalloc");
   LSTMD_NOT_IN_CAPTURE("cudaMalloc");
@@ -336,7 +328,6 @@ void BindCuda(DeviceApi* api) {
   api->cudaGetDeviceCount = &GetDeviceCount;
   api->cudaSetDevice = &SetDevice;
   api->cudaGetDeviceProperties = &GetDeviceProperties;
-  api->cudaMemGetInfo = &MemGetInfo;
   api->cudaMalloc = &Malloc;
   api->cudaFree = &Free;
   api->cudaHostAlloc = &HostAlloc;
