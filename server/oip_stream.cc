@@ -14,126 +14,24 @@
 
 namespace lstmd::server {
 
-void OipStream::Start() {
-  context_.streams->Add(this);
-  Advance();
+inference::ModelInferRequest* OipStream::NextRequest() {
+  reading_request_.clear();
+  return &reading_request_.emplace_back(context_, stats_).message;
 }
 
-void OipStream::OnReadDone(bool ok) {
-  Request* request = nullptr;
-  {
-    MutexLock lock(&mutex_);
-    reading_ = false;
-    if (finished_) return;
-    if (!ok) {
-      reads_done_ = true;
-    } else if (!Ending()) {
-      processing_ = true;
-      request = &reading_request_.front();
-    }
-  }
-  if (request != nullptr) {
-    Process(request);
-    MutexLock lock(&mutex_);
-    processing_ = false;
-  }
-  Advance();
+inference::ModelStreamInferResponse* OipStream::TakeReply(Credit* answered) {
+  written_.clear();
+  written_.splice(written_.begin(), replies_, replies_.begin());
+  *answered = written_.front().credit;
+  return &written_.front().reply;
 }
 
-void OipStream::OnWriteDone(bool ok) {
-  {
-    MutexLock lock(&mutex_);
-    writing_ = false;
-    Erase(&replies_, replies_.begin());
-    if (!ok) Break();
-  }
-  Advance();
-}
+grpc::Status OipStream::FinalStatus() const { return error_ ? ToGrpcStatus(*error_) : grpc::Status::OK; }
 
-void OipStream::OnCancel() {
-  {
-    MutexLock lock(&mutex_);
-    Break();
-  }
-  Advance();
-}
-
-// gRPC: all is over, and no reaction runs any more.
-void OipStream::OnDone() {
-  context_.streams->Remove(this);
-  delete this;
-}
-
-void OipStream::StopReading() {
-  {
-    MutexLock lock(&mutex_);
-    stopping_ = true;
-  }
-  Advance();
-}
-
-// --- What happens next. ---
-
-void OipStream::Advance() {
-  {
-    MutexLock lock(&mutex_);
-    ++busy_;
-  }
-  AdvanceBusy();
-}
-
-void OipStream::AdvanceBusy() {
-  while (true) {
-    inference::ModelStreamInferResponse* reply = nullptr;
-    inference::ModelInferRequest* message = nullptr;
-    grpc::Status status;
-    {
-      MutexLock lock(&mutex_);
-      if (!writing_ && !broken_ && !finished_ && !replies_.empty()) {
-        writing_ = true;
-        reply = &replies_.front().reply;
-      }
-      if (MayRead()) {
-        reading_ = true;
-        reading_request_.clear();
-        message = &reading_request_.emplace_back(context_, stats_).message;
-      }
-      if (reply == nullptr && message == nullptr) {
-        --busy_;
-        if (!MayFinish()) return;
-        finished_ = true;
-        if (broken_) {
-          status = grpc::Status(grpc::StatusCode::CANCELLED, "the client went away");
-        } else if (error_) {
-          status = ToGrpcStatus(*error_);
-        }
-      }
-    }
-    // Outside the lock: these may serialise, write to the socket, and, the last, lead to the end of this object.
-    if (reply != nullptr) StartWrite(reply);
-    if (message != nullptr) StartRead(message);
-    if (reply != nullptr || message != nullptr) continue;
-    Finish(status);
-    return;
-  }
-}
-
-bool OipStream::MayRead() const {
-  return !reading_ && !processing_ && !reads_done_ && !stopping_ && !broken_ && !finished_ &&
-         in_flight_rows_ < context_.limits.max_in_flight_per_stream &&
-         in_flight_bytes_ < context_.limits.max_message_bytes;
-}
-
-bool OipStream::MayFinish() const {
-  return !finished_ && (reads_done_ || stopping_ || broken_) && !processing_ && !writing_ && jobs_ == 0 && busy_ == 0 &&
-         active_.empty() && open_batches_.empty() && (broken_ || replies_.empty());
-}
-
-void OipStream::Break() {
-  broken_ = true;
+void OipStream::Drop() {
   CancelWorks();
-  // gRPC may still look at the one it writes.
-  while (replies_.size() > (writing_ ? 1u : 0u)) Erase(&replies_, std::prev(replies_.end()));
+  for (const Request& request : replies_) in_flight_ -= request.credit;
+  replies_.clear();
 }
 
 void OipStream::CancelWorks() {
@@ -145,10 +43,8 @@ void OipStream::CancelWorks() {
 
 // --- Results. ---
 
-void OipStream::OnDone(Work* ended, const absl::Status& status) {
+void OipStream::WorkDone(Work* ended, const absl::Status& status) {
   auto& work = *static_cast<RowWork*>(ended);
-  MutexLock lock(&mutex_);
-  open_batches_.Enter();
   Request& request = *work.request;
   if (status.ok()) {
     request.infer.Take(work);
@@ -156,15 +52,6 @@ void OipStream::OnDone(Work* ended, const absl::Status& status) {
     request.infer.Fail(status);
   }
   if (--request.pending == 0) Complete(&request, absl::OkStatus());
-}
-
-void OipStream::OnBatchEnd() {
-  {
-    MutexLock lock(&mutex_);
-    open_batches_.Leave();
-    ++busy_;
-  }
-  AdvanceBusy();
 }
 
 void OipStream::Complete(Request* request, const absl::Status& status) {
@@ -196,37 +83,37 @@ void OipStream::Complete(Request* request, const absl::Status& status) {
 }
 
 void OipStream::Leave(Request* request) {
+  --pending_;
   if (Ending()) {
-    Erase(&active_, request->self);
+    in_flight_ -= request->credit;
+    active_.erase(request->self);
   } else {
     replies_.splice(replies_.end(), active_, request->self);
   }
 }
 
-void OipStream::Erase(Requests* from, Requests::iterator request) {
-  in_flight_rows_ -= request->rows;
-  in_flight_bytes_ -= request->bytes;
-  from->erase(request);
-}
-
-void OipStream::Count(Request* request, uint64_t rows, uint64_t bytes) {
-  request->rows += rows;
-  request->bytes += bytes;
-  in_flight_rows_ += rows;
-  in_flight_bytes_ += bytes;
+void OipStream::Count(Request* request, Credit credit) {
+  request->credit += credit;
+  in_flight_ += credit;
 }
 
 // --- Requests in. ---
 
-void OipStream::Process(Request* request) {
+void OipStream::Process() {
+  Request* request;
+  {
+    MutexLock lock(&mutex_);
+    if (Ending()) return;
+    request = &reading_request_.front();
+  }
   if (!Enter(request, request->infer.Parse(request->message, &request->scratch))) return;
   if (!request->infer.starts()) {
-    Submit(request);
+    SubmitRequest(request);
     return;
   }
   if (std::optional<absl::Status> started = request->infer.StartAtOnce()) {
     if (started->ok()) {
-      Submit(request);
+      SubmitRequest(request);
       return;
     }
     MutexLock lock(&mutex_);
@@ -236,11 +123,9 @@ void OipStream::Process(Request* request) {
   {
     MutexLock lock(&mutex_);
     lines_[request->line].starting = true;
-    ++jobs_;
   }
-  if (context_.session_pool->Run([this, request] { RunLine(request); })) return;
+  if (RunJob([this, request] { RunLine(request); })) return;
   MutexLock lock(&mutex_);
-  --jobs_;
   lines_[request->line].starting = false;
   Complete(request, PoolFull());
 }
@@ -249,7 +134,8 @@ bool OipStream::Enter(Request* request, const absl::Status& status) {
   MutexLock lock(&mutex_);
   request->self = reading_request_.begin();
   active_.splice(active_.end(), reading_request_, request->self);
-  Count(request, 1, request->message.ByteSizeLong());
+  ++pending_;
+  Count(request, {1, request->message.ByteSizeLong()});
   request->line = request->infer.session();
   if (!request->line.empty()) {
     Line& line = lines_[request->line];
@@ -267,12 +153,6 @@ void OipStream::RunLine(Request* request) {
     request = NextInLine(key);
     Advance();
   }
-  {
-    MutexLock lock(&mutex_);
-    --jobs_;
-    ++busy_;
-  }
-  AdvanceBusy();
 }
 
 void OipStream::StartInLine(Request* request) {
@@ -283,7 +163,7 @@ void OipStream::StartInLine(Request* request) {
   }
   if (status.ok() && request->infer.starts()) status = request->infer.StartSession();
   if (status.ok()) {
-    Submit(request);
+    SubmitRequest(request);
     return;
   }
   MutexLock lock(&mutex_);
@@ -305,11 +185,11 @@ OipStream::Request* OipStream::NextInLine(const std::string& key) {
   return nullptr;
 }
 
-void OipStream::Submit(Request* request) {
+void OipStream::SubmitRequest(Request* request) {
   const absl::Status status = request->infer.Prepare(&request->scratch, [&](size_t row) -> ItemWork& {
     RowWork& work = request->works.emplace_back();
     work.row = row;
-    work.sink = this;
+    work.sink = sink();
     work.request = request;
     return work;
   });
@@ -326,12 +206,10 @@ void OipStream::Submit(Request* request) {
     }
     request->pending = batch.size();
     request->submitted = true;
-    Count(request, batch.size() - 1, request->infer.reply_bytes());
+    Count(request, {batch.size() - 1, request->infer.reply_bytes()});
   }
   // The request may be answered and gone before this returns.
-  context_.engine->SubmitAll(batch);
-  MutexLock lock(&mutex_);
-  open_batches_.Leave();
+  Submit(batch);
 }
 
 }  // namespace lstmd::server

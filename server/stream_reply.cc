@@ -85,8 +85,7 @@ void StreamReply::AddResult(const StepWork& work) {
   v1::Timing& timing = *result.mutable_timing();
   timing.set_queue_ns(std::max(
       timing.queue_ns(), static_cast<uint64_t>(std::max<int64_t>(0, absl::ToInt64Nanoseconds(work.timing.queue)))));
-  frame.credit.items += 1;
-  frame.credit.bytes += work.bytes;
+  frame.credit += {1, work.bytes};
 }
 
 void StreamReply::AddFailure(uint32_t handle, uint64_t steps_id, uint64_t seq, const absl::Status& status,
@@ -97,8 +96,7 @@ void StreamReply::AddFailure(uint32_t handle, uint64_t steps_id, uint64_t seq, c
   failure.set_steps_id(steps_id);
   failure.set_seq(seq);
   SetRpcStatus(status, failure.mutable_error());
-  frame.credit.items += 1;
-  frame.credit.bytes += bytes;
+  frame.credit += {1, bytes};
 }
 
 v1::Bound* StreamReply::AddBound() {
@@ -137,10 +135,7 @@ Credit StreamReply::Take(v1::StreamStepsResponse* out) {
 
 Credit StreamReply::Drop() {
   Credit credit;
-  for (const Frame& frame : frames_) {
-    credit.items += frame.credit.items;
-    credit.bytes += frame.credit.bytes;
-  }
+  for (const Frame& frame : frames_) credit += frame.credit;
   open_.clear();
   frames_.clear();
   return credit;

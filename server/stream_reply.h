@@ -11,15 +11,10 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "lstmd/v1/inference_service.pb.h"
+#include "server/credit.h"
 #include "server/stream_frame.h"
 
 namespace lstmd::server {
-
-// What a frame of replies answers, given back to the stream's bounds once it is written: results, failures and Bounds.
-struct Credit {
-  uint64_t items = 0;
-  uint64_t bytes = 0;
-};
 
 // The replies of a stream that wait to be written. Results of one device call go into one ResultBlock per shape and
 // type; results of several calls that come while a write is under way share a frame. A frame is closed at about a
@@ -39,7 +34,7 @@ class StreamReply {
   void Seal();
 
   bool empty() const { return frames_.empty(); }
-  // Moves the oldest frame out. REQUIRES: not empty.
+  // Moves the oldest frame out; returns what it answers: results, failures and Bounds. REQUIRES: not empty.
   Credit Take(v1::StreamStepsResponse* out);
   // Forgets everything; returns what it answered.
   Credit Drop();
