@@ -2,21 +2,24 @@
 add_library(lstmd_names STATIC names.cc)
 target_link_libraries(lstmd_names PUBLIC lstmd_options absl::strings absl::statusor absl::time absl::span)
 
+add_library(lstmd_snapshot STATIC replay_ring.cc snapshot.cc)
+target_link_libraries(lstmd_snapshot PUBLIC lstmd_model_files PRIVATE PkgConfig::isal)
+
 add_library(lstmd_engine STATIC
   batcher.cc
   engine.cc
   engine_models.cc
   engine_sessions.cc
+  engine_snapshots.cc
   model.cc
   model_registry.cc
   page_token.cc
   random_bits.cc
-  replay_ring.cc
   scheduler.cc
   scheduler_sessions.cc
   scheduler_worker.cc
   session.cc
   session_store.cc)
 target_link_libraries(lstmd_engine
-  PUBLIC lstmd_names lstmd_model_files lstmd_cpu absl::btree absl::flat_hash_map absl::function_ref
+  PUBLIC lstmd_names lstmd_snapshot lstmd_model_files lstmd_cpu absl::btree absl::flat_hash_map absl::function_ref
   PRIVATE absl::inlined_vector absl::hash absl::str_format Threads::Threads)

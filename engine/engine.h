@@ -21,6 +21,7 @@
 #include "absl/time/time.h"
 #include "engine/backend.h"
 #include "engine/clock.h"
+#include "engine/snapshot.h"
 #include "engine/spec.h"
 #include "engine/work.h"
 
@@ -113,6 +114,14 @@ struct CreateSessionParams {
   bool exists_ok = false;
 };
 
+struct ImportSessionParams {
+  std::string model;
+  std::string id;  // empty: the engine makes one
+  Snapshot snapshot;
+  // A living session of this name becomes what the snapshot says, in the next epoch of the two.
+  bool replace = false;
+};
+
 // Fields that are set replace the session's.
 struct UpdateSessionParams {
   std::optional<absl::Duration> idle_ttl;
@@ -173,6 +182,11 @@ class Engine {
   virtual absl::Status DeleteSession(std::string_view model, std::string_view id) = 0;
   virtual absl::StatusOr<SessionInfo> ResetSession(std::string_view model, std::string_view id,
                                                    const std::optional<StateValues>& initial_state) = 0;
+  // The session as it is between two steps; blocks for at most the device call in flight.
+  virtual absl::StatusOr<Snapshot> ExportSession(std::string_view model, std::string_view id) = 0;
+  // A session that goes on where the snapshot was taken, replies for replay included. Errors besides those of
+  // CreateSession: FAILED_PRECONDITION / WEIGHTS_MISMATCH, INVALID_ARGUMENT / SNAPSHOT_FORMAT where it does not fit.
+  virtual absl::StatusOr<SessionInfo> ImportSession(const ImportSessionParams& params) = 0;
   // For the way of a request: the living session, pinned against memory reuse (not against deletion) as long as the
   // pointer lives. create_if_missing: with the default version's initial state.
   virtual absl::StatusOr<std::shared_ptr<Session>> FindSession(std::string_view model, std::string_view id,

@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "engine/engine.h"
 #include "engine/model_registry.h"
 #include "engine/mutex.h"
@@ -41,6 +42,8 @@ class EngineImpl final : public Engine {
   absl::Status DeleteSession(std::string_view model, std::string_view id) override;
   absl::StatusOr<SessionInfo> ResetSession(std::string_view model, std::string_view id,
                                            const std::optional<StateValues>& initial_state) override;
+  absl::StatusOr<Snapshot> ExportSession(std::string_view model, std::string_view id) override;
+  absl::StatusOr<SessionInfo> ImportSession(const ImportSessionParams& params) override;
   absl::StatusOr<std::shared_ptr<Session>> FindSession(std::string_view model, std::string_view id,
                                                        bool create_if_missing) override;
   SessionInfo Describe(const Session& session) const override;
@@ -66,6 +69,20 @@ class EngineImpl final : public Engine {
 
   // A new session, or with `exists_ok` the living one of its name.
   absl::StatusOr<std::shared_ptr<Session>> MakeSession(const CreateSessionParams& params);
+  // The way of every new session into the store: counts it, has it made under `id` (or a name of the engine's own), and
+  // inserts it; where one of that name lives, what `living` makes of it.
+  absl::StatusOr<std::shared_ptr<Session>> AddSession(
+      const std::shared_ptr<Model>& model, const std::string& id,
+      absl::FunctionRef<absl::StatusOr<std::shared_ptr<Session>>(const std::string& id)> make,
+      absl::FunctionRef<absl::StatusOr<std::shared_ptr<Session>>(std::shared_ptr<Session>)> living);
+  static absl::Status CheckSessionId(const std::string& id);
+  static absl::Status SessionExists(std::string_view model, std::string_view id);
+  // The loaded version that has the weights of `snapshot`, which fits it. FAILED_PRECONDITION / WEIGHTS_MISMATCH,
+  // INVALID_ARGUMENT / SNAPSHOT_FORMAT.
+  absl::StatusOr<std::shared_ptr<Model>> ModelFor(std::string_view name, const Snapshot& snapshot) const;
+  // A session that is in no store yet. REQUIRES: the snapshot fits `model`.
+  absl::StatusOr<std::shared_ptr<Session>> SessionFrom(const Snapshot& snapshot, std::shared_ptr<Model> model,
+                                                       std::string id, uint64_t epoch) const;
   absl::StatusOr<std::shared_ptr<Session>> NewSession(const CreateSessionParams& params, std::shared_ptr<Model> model,
                                                       std::string id) const;
   // The living session, or SESSION_NOT_FOUND.

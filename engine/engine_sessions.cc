@@ -91,13 +91,51 @@ absl::StatusOr<std::shared_ptr<Session>> EngineImpl::NewSession(const CreateSess
   return session;
 }
 
-absl::StatusOr<std::shared_ptr<Session>> EngineImpl::MakeSession(const CreateSessionParams& params) {
-  if (!params.id.empty() && !IsValidSessionId(params.id)) {
-    return InvalidArgument("SESSION_ID", absl::StrCat("session_id: got '", params.id,
-                                                      "', want 1 to 128 of A-Z a-z 0-9 . "
-                                                      "_ ~ -, the first a letter or digit"))
-        .Field("session_id");
+absl::Status EngineImpl::CheckSessionId(const std::string& id) {
+  if (id.empty() || IsValidSessionId(id)) return absl::OkStatus();
+  return InvalidArgument("SESSION_ID", absl::StrCat("session_id: got '", id,
+                                                    "', want 1 to 128 of A-Z a-z 0-9 . "
+                                                    "_ ~ -, the first a letter or digit"))
+      .Field("session_id");
+}
+
+absl::Status EngineImpl::SessionExists(std::string_view model, std::string_view id) {
+  const std::string name = SessionResource(model, id);
+  return AlreadyExists("SESSION_EXISTS", absl::StrCat("there is a session '", name, "'")).Resource(name);
+}
+
+absl::StatusOr<std::shared_ptr<Session>> EngineImpl::AddSession(
+    const std::shared_ptr<Model>& model, const std::string& id,
+    absl::FunctionRef<absl::StatusOr<std::shared_ptr<Session>>(const std::string& id)> make,
+    absl::FunctionRef<absl::StatusOr<std::shared_ptr<Session>>(std::shared_ptr<Session>)> living) {
+  if (draining_) return Unavailable("DRAINING", "the server is stopping and takes no new sessions");
+  if (!id.empty()) {
+    if (std::shared_ptr<Session> session = store_.Find(model->name(), id)) return living(std::move(session));
   }
+  if (absl::Status status = store_.Reserve(); !status.ok()) return status;
+  if (!model->AddSession()) {
+    store_.Unreserve();
+    return NotFound("MODEL_NOT_FOUND", absl::StrCat("'", ModelResource(model->name()), "' is being unloaded"))
+        .Resource(ModelResource(model->name()));
+  }
+  absl::StatusOr<std::shared_ptr<Session>> session = make(id.empty() ? RandomId() : id);
+  std::shared_ptr<Session> inserted;
+  if (session.ok()) {
+    inserted = store_.Insert(*session);
+    if (inserted == *session) {
+      // An unload by force that did not see it in the store leaves it to us.
+      if (model->closed()) EndSessionsOf(*model);
+      return session;
+    }
+  }
+  store_.Unreserve();
+  model->RemoveSession();
+  if (inserted != nullptr) return living(std::move(inserted));
+  return session;
+}
+
+absl::StatusOr<std::shared_ptr<Session>> EngineImpl::MakeSession(const CreateSessionParams& params) {
+  if (absl::Status status = CheckSessionId(params.id); !status.ok()) return status;
   absl::StatusOr<std::shared_ptr<Model>> model = FindModel(params.model, params.model_version);
   if (!model.ok()) return model.status();
   if (!(*model)->spec().steppable()) {
@@ -113,36 +151,12 @@ absl::StatusOr<std::shared_ptr<Session>> EngineImpl::MakeSession(const CreateSes
     absl::Status status = CheckState((*model)->spec(), *params.initial_state, "initial_state");
     if (!status.ok()) return status;
   }
-  if (draining_) return Unavailable("DRAINING", "the server is stopping and takes no new sessions");
-
-  const auto living = [&](std::shared_ptr<Session> session) -> absl::StatusOr<std::shared_ptr<Session>> {
-    if (params.exists_ok) return session;
-    const std::string name = SessionResource(params.model, params.id);
-    return AlreadyExists("SESSION_EXISTS", absl::StrCat("there is a session '", name, "'")).Resource(name);
-  };
-  if (!params.id.empty()) {
-    if (std::shared_ptr<Session> session = store_.Find(params.model, params.id)) return living(std::move(session));
-  }
-  if (absl::Status status = store_.Reserve(); !status.ok()) return status;
-  if (!(*model)->AddSession()) {
-    store_.Unreserve();
-    return NotFound("MODEL_NOT_FOUND", absl::StrCat("'", ModelResource(params.model), "' is being unloaded"))
-        .Resource(ModelResource(params.model));
-  }
-  const std::string id = params.id.empty() ? RandomId() : params.id;
-  absl::StatusOr<std::shared_ptr<Session>> session = NewSession(params, *model, id);
-  if (session.ok()) {
-    std::shared_ptr<Session> inserted = store_.Insert(*session);
-    if (inserted == *session) {
-      // An unload by force that did not see it in the store leaves it to us.
-      if ((*model)->closed()) EndSessionsOf(**model);
-      return session;
-    }
-    session = living(std::move(inserted));
-  }
-  store_.Unreserve();
-  (*model)->RemoveSession();
-  return session;
+  return AddSession(
+      *model, params.id, [&](const std::string& id) { return NewSession(params, *model, id); },
+      [&](std::shared_ptr<Session> session) -> absl::StatusOr<std::shared_ptr<Session>> {
+        if (params.exists_ok) return session;
+        return SessionExists(params.model, params.id);
+      });
 }
 
 absl::StatusOr<SessionInfo> EngineImpl::CreateSession(const CreateSessionParams& params) {

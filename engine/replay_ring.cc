@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/replay_ring.h"
 
+#include <algorithm>
+
 namespace lstmd {
 
 void ReplayRing::Put(uint64_t seq, absl::Span<const float> output, absl::Span<const float> h,
@@ -29,6 +31,15 @@ const Reply* ReplayRing::Find(uint64_t seq) const {
   const size_t index = seq % capacity_;
   if (seq == 0 || index >= replies_.size() || replies_[index].seq != seq) return nullptr;
   return &replies_[index];
+}
+
+std::vector<Reply> ReplayRing::After(uint64_t seq) const {
+  std::vector<Reply> found;
+  for (const Reply& reply : replies_) {
+    if (reply.seq > seq) found.push_back(reply);
+  }
+  std::sort(found.begin(), found.end(), [](const Reply& a, const Reply& b) { return a.seq < b.seq; });
+  return found;
 }
 
 void ReplayRing::Clear() {

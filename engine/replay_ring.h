@@ -36,6 +36,8 @@ class ReplayRing {
   void Put(uint64_t seq, absl::Span<const float> output, absl::Span<const float> h, absl::Span<const float> c);
   // nullptr when it is not kept (any more).
   const Reply* Find(uint64_t seq) const;
+  // Copies of what is kept of numbers above `seq`, ascending.
+  std::vector<Reply> After(uint64_t seq) const;
   void Clear();
   size_t bytes() const { return bytes_; }
 

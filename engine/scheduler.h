@@ -32,6 +32,7 @@
 #include "engine/engine.h"
 #include "engine/mutex.h"
 #include "engine/session.h"
+#include "engine/snapshot.h"
 #include "engine/work.h"
 
 namespace lstmd {
@@ -72,6 +73,13 @@ class Scheduler {
   SessionInfo Describe(const Session& session) const ABSL_LOCKS_EXCLUDED(mutex_);
   // In turn. `*info` is as of the state.
   absl::Status Read(Session& session, StateValues* state, SessionInfo* info);
+  // In turn: everything of the session.
+  absl::Status TakeSnapshot(Session& session, Snapshot* snapshot);
+  // State, numbers, settings and replies become the snapshot's, in `epoch`. For a session that nobody else has yet.
+  // REQUIRES: it fits the model (CheckFits).
+  absl::Status Adopt(Session& session, const Snapshot& snapshot, uint64_t epoch);
+  // Same for one that lives, in turn; the next epoch of the two.
+  absl::Status Replace(Session& session, const Snapshot& snapshot);
   // In turn: to `state`, or to the initial state; sequence number 0, next epoch.
   absl::Status Reset(Session& session, const StateValues* state);
   // In turn: next epoch; numbers and replies stay. REQUIRES: sizes are right.
@@ -156,6 +164,9 @@ class Scheduler {
 
   // Runs `action` while it has the session; without the lock. SESSION_NOT_FOUND when the session has ended before.
   absl::Status InTurn(Session& session, absl::FunctionRef<absl::Status()> action) ABSL_LOCKS_EXCLUDED(mutex_);
+  // All of it but replies up to `after_seq`. The caller has the lane.
+  absl::Status CopyOut(const Session& session, uint64_t after_seq, Snapshot* snapshot) const
+      ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status Gone(const Session& session) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Waits for the turn, to be given back. False: the scheduler stops, there is nothing to give back.
   bool TakeTurn(Session& session, Turn* turn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

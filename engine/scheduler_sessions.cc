@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What is done to sessions besides stepping them.
+#include <algorithm>
 #include <utility>
 
 #include "engine/errors.h"
@@ -87,6 +88,64 @@ absl::Status Scheduler::Read(Session& session, StateValues* state, SessionInfo* 
     *info = Describe(session);
     return status;
   });
+}
+
+absl::Status Scheduler::TakeSnapshot(Session& session, Snapshot* snapshot) {
+  return InTurn(session, [&] { return CopyOut(session, 0, snapshot); });
+}
+
+absl::Status Scheduler::CopyOut(const Session& session, uint64_t after_seq, Snapshot* snapshot) const {
+  const Model& model = *session.model();
+  snapshot->model = model.name();
+  snapshot->model_version = model.version();
+  snapshot->weights_sha256 = model.parts().weights_sha256;
+  snapshot->id = session.id();
+  snapshot->uid = session.uid_;
+  snapshot->create_time = session.create_time();
+  snapshot->h.resize(model.spec().h_size());
+  snapshot->c.resize(model.spec().c_size());
+  if (session.ring_ != nullptr) snapshot->replies = session.ring_->After(after_seq);
+  {
+    MutexLock lock(&mutex_);
+    const SessionState& state = StateOf(session);
+    snapshot->epoch = state.epoch;
+    snapshot->last_seq = state.last_seq;
+    snapshot->steps = state.steps;
+    snapshot->last_step_time = state.last_step_time;
+    snapshot->idle_ttl = state.idle_ttl;
+    snapshot->expire_time = state.expire_time;
+    if (state.labels != nullptr) snapshot->labels = *state.labels;
+  }
+  return model.pool().Read(session.slot_, absl::MakeSpan(snapshot->h), absl::MakeSpan(snapshot->c));
+}
+
+absl::Status Scheduler::Adopt(Session& session, const Snapshot& snapshot, uint64_t epoch) {
+  absl::Status status = session.model()->pool().Write(session.slot_, snapshot.h, snapshot.c);
+  if (!status.ok()) return status;
+  session.ring_.reset();
+  if (replay_ring_ != 0) {
+    for (const Reply& reply : snapshot.replies) {
+      if (session.ring_ == nullptr) session.ring_ = std::make_unique<ReplayRing>(replay_ring_);
+      session.ring_->Put(reply.seq, reply.output(), reply.h(), reply.c());
+    }
+  }
+  auto labels = snapshot.labels.empty() ? nullptr : std::make_unique<Labels>(snapshot.labels);
+  MutexLock lock(&mutex_);
+  SessionState& state = StateOf(session);
+  state.epoch = epoch;
+  state.last_seq = snapshot.last_seq;
+  state.steps = snapshot.steps;
+  state.last_step_time = snapshot.last_step_time;
+  state.idle_ttl = snapshot.idle_ttl;
+  state.expire_time = snapshot.expire_time;
+  state.labels.swap(labels);
+  UpdateDue(session);
+  return status;
+}
+
+absl::Status Scheduler::Replace(Session& session, const Snapshot& snapshot) {
+  return InTurn(session,
+                [&] { return Adopt(session, snapshot, std::max(Describe(session).epoch, snapshot.epoch) + 1); });
 }
 
 absl::Status Scheduler::Reset(Session& session, const StateValues* state) {

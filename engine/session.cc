@@ -49,6 +49,13 @@ Session::Session(std::shared_ptr<Model> model, std::string id, Slot slot, absl::
       create_time_(create_time),
       slot_(slot) {}
 
+Session::Session(std::shared_ptr<Model> model, std::string id, Slot slot, const Snapshot& snapshot)
+    : model_(std::move(model)),
+      id_(std::move(id)),
+      uid_(snapshot.uid),
+      create_time_(snapshot.create_time),
+      slot_(slot) {}
+
 Session::~Session() { model_->pool().Free(slot_); }
 
 std::string Session::uid() const { return absl::StrFormat("%016x%016x", uid_[0], uid_[1]); }

@@ -16,6 +16,7 @@
 #include "engine/batcher.h"
 #include "engine/model.h"
 #include "engine/replay_ring.h"
+#include "engine/snapshot.h"
 
 namespace lstmd {
 
@@ -54,6 +55,8 @@ class Session {
  public:
   // Takes over `slot`, in the initial state.
   Session(std::shared_ptr<Model> model, std::string id, Slot slot, absl::Time create_time);
+  // Of a snapshot: its uid and time of creation. The rest is the scheduler's to set (Scheduler::Adopt).
+  Session(std::shared_ptr<Model> model, std::string id, Slot slot, const Snapshot& snapshot);
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;

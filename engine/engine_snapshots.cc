@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Sessions of the engine as snapshots: out and in.
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "engine/engine_impl.h"
+#include "engine/errors.h"
+#include "engine/names.h"
+#include "engine/random_bits.h"
+
+namespace lstmd {
+namespace {
+
+absl::Status WrongSize(const Snapshot& snapshot, const Model& model, std::string_view what, size_t got, size_t want) {
+  return InvalidArgument("SNAPSHOT_FORMAT",
+                         absl::StrCat("snapshot of '", snapshot.id, "': ", std::string(what), " has ", got,
+                                      " values, '", ModelResource(model.name()), "' needs ", want));
+}
+
+// Whether what stands in `snapshot` may be put into a session of `model`; its weights are those of the snapshot.
+absl::Status CheckFits(const Snapshot& snapshot, const Model& model) {
+  const ModelSpec& spec = model.spec();
+  if (!spec.steppable()) {
+    return FailedPrecondition("NOT_STEPPABLE", absl::StrCat("'", ModelResource(model.name()),
+                                                            "' needs the whole sequence: it has no sessions"))
+        .Resource(ModelResource(model.name()));
+  }
+  if (snapshot.h.size() != spec.h_size()) return WrongSize(snapshot, model, "h", snapshot.h.size(), spec.h_size());
+  if (snapshot.c.size() != spec.c_size()) return WrongSize(snapshot, model, "c", snapshot.c.size(), spec.c_size());
+  uint64_t next = 0;
+  for (const Reply& reply : snapshot.replies) {
+    const size_t c_size = reply.values.size() - reply.output_size - reply.h_size;
+    if (reply.has_state() && (reply.h_size != spec.h_size() || c_size != spec.c_size())) {
+      return WrongSize(snapshot, model, "the state of a reply", reply.h_size + c_size, spec.h_size() + spec.c_size());
+    }
+    if (next != 0 && reply.seq != next) {
+      return InvalidArgument("SNAPSHOT_FORMAT", absl::StrCat("snapshot of '", snapshot.id,
+                                                             "': its replies have a gap before ", reply.seq));
+    }
+    next = reply.seq + 1;
+  }
+  if (next != 0 && next != snapshot.last_seq + 1) {
+    return InvalidArgument("SNAPSHOT_FORMAT", absl::StrCat("snapshot of '", snapshot.id, "': its last reply is ",
+                                                           next - 1, ", its last step ", snapshot.last_seq));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<Model>> EngineImpl::ModelFor(std::string_view name, const Snapshot& snapshot) const {
+  absl::StatusOr<std::shared_ptr<Model>> model = FindModel(name, snapshot.model_version);
+  // The same weights may stand under another number elsewhere.
+  if (!model.ok() || (*model)->parts().weights_sha256 != snapshot.weights_sha256) model = FindModel(name, 0);
+  if (!model.ok()) return model.status();
+  if ((*model)->parts().weights_sha256 != snapshot.weights_sha256) {
+    return FailedPrecondition("WEIGHTS_MISMATCH",
+                              absl::StrCat("the snapshot is of version ", snapshot.model_version, " of '",
+                                           snapshot.model, "'; neither that version nor the default one of '",
+                                           ModelResource(name), "' has its weights here"))
+        .Resource(ModelResource(name))
+        .With("weights_sha256", snapshot.weights_sha256)
+        .With("model_version", absl::StrCat(snapshot.model_version));
+  }
+  if (absl::Status status = CheckFits(snapshot, **model); !status.ok()) return status;
+  return model;
+}
+
+absl::StatusOr<std::shared_ptr<Session>> EngineImpl::SessionFrom(const Snapshot& snapshot, std::shared_ptr<Model> model,
+                                                                 std::string id, uint64_t epoch) const {
+  const absl::StatusOr<Slot> slot = model->pool().Allocate();
+  if (!slot.ok()) return slot.status();
+  Scheduler& scheduler = model->scheduler();
+  auto session = std::make_shared<Session>(std::move(model), std::move(id), *slot, snapshot);
+  if (absl::Status status = scheduler.Adopt(*session, snapshot, epoch); !status.ok()) return status;
+  return session;
+}
+
+absl::StatusOr<Snapshot> EngineImpl::ExportSession(std::string_view model, std::string_view id) {
+  const absl::StatusOr<std::shared_ptr<Session>> session = Living(model, id);
+  if (!session.ok()) return session.status();
+  Snapshot snapshot;
+  absl::Status status = (*session)->model()->scheduler().TakeSnapshot(**session, &snapshot);
+  if (!status.ok()) return status;
+  return snapshot;
+}
+
+absl::StatusOr<SessionInfo> EngineImpl::ImportSession(const ImportSessionParams& params) {
+  if (absl::Status status = CheckSessionId(params.id); !status.ok()) return status;
+  const absl::StatusOr<std::shared_ptr<Model>> model = ModelFor(params.model, params.snapshot);
+  if (!model.ok()) return model.status();
+  Snapshot snapshot = params.snapshot;
+  const auto living = [&](std::shared_ptr<Session> session) -> absl::StatusOr<std::shared_ptr<Session>> {
+    if (!params.replace) return SessionExists(params.model, params.id);
+    // Its handles on streams stay good: it becomes what the snapshot says, rather than another session.
+    if (session->model() != *model) {
+      return FailedPrecondition("WEIGHTS_MISMATCH", absl::StrCat("'", SessionResource(params.model, params.id),
+                                                                 "' runs on other weights than those of the snapshot"))
+          .Resource(SessionResource(params.model, params.id));
+    }
+    absl::Status status = session->model()->scheduler().Replace(*session, snapshot);
+    if (!status.ok()) return status;
+    return session;
+  };
+  const auto make = [&](const std::string& id) {
+    // A session of its own, also beside the one that the snapshot is of.
+    snapshot.uid = {RandomBits(), RandomBits()};
+    return SessionFrom(snapshot, *model, id, snapshot.epoch + 1);
+  };
+  const absl::StatusOr<std::shared_ptr<Session>> session = AddSession(*model, params.id, make, living);
+  if (!session.ok()) return session.status();
+  return Describe(**session);
+}
+
+}  // namespace lstmd
