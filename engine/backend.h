@@ -3,9 +3,9 @@
 // What runs an LSTM: the interface between the scheduler and a device. Implementations: engine/cpu, engine/cudnn (a
 // plug-in), tests/support/fake_backend.h.
 //
-// Thread safety: one thread at a time calls Run of a Backend (the scheduler's worker). Everything else may be called
-// from any thread, also while Run runs; slots that a running Row names are left alone by all others (the scheduler sees
-// to that).
+// Thread safety: one thread at a time calls Run of a Backend; always the same one (the scheduler's worker) unless
+// any_thread. Everything else may be called from any thread, also while Run runs; slots that a running Row names are
+// left alone by all others (the scheduler sees to that).
 #ifndef LSTMD_ENGINE_BACKEND_H_
 #define LSTMD_ENGINE_BACKEND_H_
 
@@ -115,6 +115,9 @@ class Backend {
   virtual absl::Status Run(const DeviceModel& model, StatePool& pool, absl::Span<Row* const> rows) = 0;
 
   virtual bool batch_invariant() const = 0;
+
+  // Run may be called from any thread, one after the other, and short calls are no slower for that.
+  virtual bool any_thread() const { return false; }
 
   // False once the device is lost for the rest of the process: every Run fails from then on, and only a restart helps.
   virtual bool healthy() const { return true; }

@@ -13,40 +13,12 @@
 
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "engine/call_cost.h"
 #include "engine/engine.h"
+#include "engine/ready_queue.h"
 #include "engine/work.h"
 
 namespace lstmd {
-
-// First in, first out, chained through Work::next: no allocation. Work is in at most one list.
-class WorkList {
- public:
-  bool empty() const { return head_ == nullptr; }
-  uint32_t size() const { return size_; }
-  // nullptr when empty.
-  Work* front() const { return head_; }
-
-  void Push(Work* work) {
-    work->next = nullptr;
-    (head_ == nullptr ? head_ : tail_->next) = work;
-    tail_ = work;
-    ++size_;
-  }
-  // nullptr when empty.
-  Work* Pop() {
-    Work* const work = head_;
-    if (work == nullptr) return nullptr;
-    head_ = work->next;
-    work->next = nullptr;
-    --size_;
-    return work;
-  }
-
- private:
-  Work* head_ = nullptr;
-  Work* tail_ = nullptr;
-  uint32_t size_ = 0;
-};
 
 // The order within one session: one piece of work has the session, the others wait.
 class Lane {
@@ -70,13 +42,17 @@ class Lane {
   WorkList waiting_;
 };
 
-// What waits for one model.
+// What waits for one model, and what it has cost so far.
 struct ModelQueue {
-  WorkList steps;               // ready, one call from its end
-  WorkList sequences;           // ready, needs several calls
-  uint32_t queued = 0;          // accepted and not ended: ready, waiting in lanes and running
-  uint64_t served = 0;          // device time taken so far, ns; the model with the least is next
-  bool sequences_next = false;  // whose turn it is where both kinds are ready
+  ReadyQueue steps;      // ready, one call from its end
+  ReadyQueue sequences;  // ready, needs several calls
+  uint32_t queued = 0;   // accepted and not ended: ready, waiting in lanes and running
+  uint64_t served = 0;   // device time taken so far, ns; the model with the least is next
+  // Of that, calls of steps alone and the others. Where both are ready the one that had less is next.
+  uint64_t step_time = 0;
+  uint64_t sequence_time = 0;
+  CallCost step_cost;
+  CallCost sequence_cost;
 
   uint32_t ready() const { return steps.size() + sequences.size(); }
 };
@@ -88,6 +64,8 @@ struct Batch {
   ModelQueue* queue = nullptr;  // whose work it is; nullptr: empty
   std::vector<Work*> rows;      // to run; row.budget is set; all of one model
   std::vector<Work*> late;      // cancelled, or past their deadline: to be ended
+  uint64_t units = 0;           // sum of the budgets
+  bool sequences = false;       // some rows need further calls
   // Where it is empty: when to ask again, if nothing is added before. InfiniteFuture: only then.
   absl::Time wake = absl::InfiniteFuture();
 
@@ -96,11 +74,17 @@ struct Batch {
 };
 
 // Takes the next batch out of `queues`; `batch` is empty before. The model: of those with ready work that need not wait
-// for more rows, the one with the least `served`, the first of equals. The rows: at most max_batch_size, longest ready
-// first. Where steps and sequences are ready, calls of steps alone take turns with calls of sequences, filled up with
-// steps: a step waits for at most one slice, and neither kind starves. A model waits for more rows only with
-// max_queue_delay > 0, until it has max_batch_size of them or its oldest has waited that long.
-void ChooseBatch(absl::Span<ModelQueue* const> queues, absl::Time now, const SchedulerOptions& limits, Batch* batch);
+// for more rows, the one with the least `served`, the first of equals. The rows: at most max_batch_size, in the order
+// of ReadyQueue. Where steps and sequences are ready, calls of steps alone and calls of sequences, filled up with
+// steps, get the same device time: a step waits for at most one slice, and neither kind starves. A call of sequences
+// takes about slice_time, or twice as long as a step if that is more; eight times that where no step has run since
+// `last_step` for a second. A model waits for more rows only with max_queue_delay > 0, until it has max_batch_size of
+// them or its oldest has waited that long.
+void ChooseBatch(absl::Span<ModelQueue* const> queues, absl::Time now, absl::Time last_step,
+                 const SchedulerOptions& limits, Batch* batch);
+
+// The rows of `batch` ran and took `time`.
+void Charge(const Batch& batch, absl::Duration time);
 
 }  // namespace lstmd
 

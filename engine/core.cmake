@@ -7,6 +7,7 @@ target_link_libraries(lstmd_snapshot PUBLIC lstmd_model_files PRIVATE PkgConfig:
 
 add_library(lstmd_engine STATIC
   batcher.cc
+  call_cost.cc
   engine.cc
   engine_models.cc
   engine_sessions.cc
@@ -15,6 +16,7 @@ add_library(lstmd_engine STATIC
   model_registry.cc
   page_token.cc
   random_bits.cc
+  ready_queue.cc
   scheduler.cc
   scheduler_sessions.cc
   scheduler_worker.cc

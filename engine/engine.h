@@ -34,12 +34,19 @@ struct SchedulerOptions {
   // Units (see Row) of one row in one device call; longer work runs in slices of this many. More: less overhead for
   // long sequences, longer waits for steps beside them.
   uint32_t slice_units = 16;
+  // What a device call of such slices is to take, as far as it can be foreseen, where steps are about; see ChooseBatch.
+  // More: less overhead for sequences, longer waits for steps beside them.
+  absl::Duration slice_time = absl::Microseconds(500);
   // Work waiting for one model; above it RESOURCE_EXHAUSTED / QUEUE_FULL. More: bursts are absorbed, latency grows.
   uint32_t max_queued_per_model = 65536;
   // Work waiting in one session; above it RESOURCE_EXHAUSTED / QUEUE_FULL.
   uint32_t max_queued_per_session = 1024;
   // Wait this long for more rows before a device call is made. 0: never wait.
   absl::Duration max_queue_delay = absl::ZeroDuration();
+  // While nothing else runs or arrives, a batch that is expected to take no longer than this runs on the thread that
+  // brings it, within Submit, on backends that allow it (Backend::any_thread): no hand-over between threads. 0: never.
+  // More: lower latency of larger models at low load; that thread does nothing else meanwhile.
+  absl::Duration max_inline_time = absl::Microseconds(100);
 };
 
 struct SessionOptions {
@@ -139,9 +146,10 @@ struct Page {
 struct EngineStats {
   uint64_t sessions = 0;
   uint64_t models = 0;
-  uint64_t batches = 0;       // device calls
-  uint64_t batched_rows = 0;  // rows in them
-  uint64_t queued = 0;        // work accepted and not ended
+  uint64_t batches = 0;         // device calls
+  uint64_t batched_rows = 0;    // rows in them
+  uint64_t inline_batches = 0;  // device calls made within Submit
+  uint64_t queued = 0;          // work accepted and not ended
 };
 
 class Engine {

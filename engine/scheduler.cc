@@ -49,6 +49,7 @@ void Scheduler::Submit(absl::Span<Work* const> work) {
   Endings endings;
   std::vector<Overflow> refused;
   bool wake = false;
+  bool here = false;
   const absl::Time now = clock_->Now();
   {
     MutexLock lock(&mutex_);
@@ -60,11 +61,15 @@ void Scheduler::Submit(absl::Span<Work* const> work) {
         Accept(one, now, &endings);
       }
     }
+    lone_submits_ = now - last_submit_ < kPause ? 0 : lone_submits_ + 1;
+    last_submit_ = now;
+    here = MayRunHere(now);
     wake = WakeWorker();
   }
   if (wake) work_ready_.Signal();
   for (const Overflow& overflow : refused) endings.push_back({overflow.work, QueueFull(overflow)});
   Report(endings);
+  if (here) RunBatch();
 }
 
 void Scheduler::Accept(Work* work, absl::Time now, Endings* endings) {
@@ -90,6 +95,7 @@ void Scheduler::Accept(Work* work, absl::Time now, Endings* endings) {
   work->units = work->row.units(model.spec());
   ++queued_;
   ++QueueOf(model).queued;
+  if (work->session != nullptr && work->units <= options_.slice_units) last_step_ = now;
   if (work->session != nullptr) {
     if (StateOf(*work->session).lane.Enter(work)) Advance(*work->session, work, endings);
   } else if (work->steps == 0) {
@@ -145,7 +151,7 @@ absl::Status Scheduler::QueueFull(const Overflow& overflow) const {
 }
 
 bool Scheduler::WakeWorker() {
-  const bool wake = worker_waits_ && !active_.empty();
+  const bool wake = worker_waits_ && !running_ && (!active_.empty() || stopping_);
   if (wake) worker_waits_ = false;
   return wake;
 }
@@ -299,6 +305,18 @@ void Scheduler::ReportDone() {
   if (idle_waiters_ != 0) idle_.SignalAll();
 }
 
+void Scheduler::GiveBackDevice() {
+  bool wake = false;
+  {
+    MutexLock lock(&mutex_);
+    running_ = false;
+    --reporting_;
+    if (idle_waiters_ != 0) idle_.SignalAll();
+    wake = WakeWorker();
+  }
+  if (wake) work_ready_.Signal();
+}
+
 void Scheduler::Drain() {
   MutexLock lock(&mutex_);
   draining_ = true;
@@ -323,6 +341,7 @@ void Scheduler::AddStats(EngineStats* stats) const {
   MutexLock lock(&mutex_);
   stats->batches += batches_;
   stats->batched_rows += batched_rows_;
+  stats->inline_batches += inline_batches_;
   stats->queued += queued_;
 }
 

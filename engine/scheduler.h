@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Scheduler: takes work for the models of one device, orders it, runs it batch by batch on one thread, and tells the
-// sinks how it ended.
+// Scheduler: takes work for the models of one device, orders it, runs it batch by batch, and tells the sinks how it
+// ended. One thread at a time runs the device, and says so in running_: the worker, or, where the engine is idle and
+// the batch short, the thread that brings it (MayRunHere). It keeps the device until its sinks have heard, so that the
+// replies of a session stay in order.
 //
 // A piece of work goes: Submit -> its session's Lane (FIFO) -> head of it: Resolve (epoch, sequence number) -> ready in
 // its ModelQueue -> ChooseBatch -> Prepare (slot) -> Backend::Run -> Settle (final state, replay ring, slot) -> Commit
@@ -102,6 +104,10 @@ class Scheduler {
 
   // Waits that a Clock governs look at it at least this often, so that a test may turn its hands.
   static constexpr absl::Duration kClockPoll = absl::Milliseconds(5);
+  // Submissions with pauses of this length between them, so many in a row, say that there is next to no load. A pause
+  // is about what it takes to wake a thread.
+  static constexpr absl::Duration kPause = absl::Microseconds(20);
+  static constexpr uint32_t kLoneSubmits = 2;
   static absl::Status Draining();
   static const std::shared_ptr<Model>& ModelOf(const Work& work);
 
@@ -139,11 +145,17 @@ class Scheduler {
   void EndByStep(Session& session) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Whether the caller is to signal work_ready_ when it has let go of the lock.
   bool WakeWorker() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whether the calling thread is to RunBatch what it has just brought; then it has the device and the batch.
+  bool MayRunHere(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Takes the device and the next batch. False: nothing is to be run now.
+  bool TakeBatch(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // Worker
   void Loop();
-  // Waits for work. False: stopped.
+  // Waits for work and takes it. False: stopped.
   bool NextBatch() ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Runs batch_, reports it and gives the device back. REQUIRES: the calling thread has the device.
   void RunBatch() ABSL_LOCKS_EXCLUDED(mutex_);
   // These move rows of batch_ that fail to failed_.
   void PrepareBatch(absl::Time now);
@@ -160,6 +172,7 @@ class Scheduler {
   // Tells the sinks, without locks.
   void Report(const Endings& endings) const ABSL_LOCKS_EXCLUDED(mutex_);
   void ReportDone() ABSL_LOCKS_EXCLUDED(mutex_);
+  void GiveBackDevice() ABSL_LOCKS_EXCLUDED(mutex_);
   bool Idle() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return queued_ == 0 && reporting_ == 0; }
 
   // Runs `action` while it has the session; without the lock. SESSION_NOT_FOUND when the session has ended before.
@@ -189,13 +202,18 @@ class Scheduler {
   uint32_t reporting_ ABSL_GUARDED_BY(mutex_) = 0;           // threads that tell sinks of accepted work
   uint32_t idle_waiters_ ABSL_GUARDED_BY(mutex_) = 0;
   bool worker_waits_ ABSL_GUARDED_BY(mutex_) = false;
+  bool running_ ABSL_GUARDED_BY(mutex_) = false;  // a thread has the device
+  absl::Time last_submit_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
+  uint32_t lone_submits_ ABSL_GUARDED_BY(mutex_) = 0;  // so many came one by one, with a pause before each
+  absl::Time last_step_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   uint64_t batches_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t batched_rows_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint64_t inline_batches_ ABSL_GUARDED_BY(mutex_) = 0;
   absl::Duration batch_time_ ABSL_GUARDED_BY(mutex_);  // moving mean
 
-  // Of the worker alone; kept for their memory.
+  // Of the thread that has the device; kept for their memory.
   Batch batch_;
   std::vector<Row*> rows_;
   Endings failed_;  // before or after the device call

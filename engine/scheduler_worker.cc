@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The device side of the scheduler: one thread that takes a batch, runs it and commits it.
+// The device side of the scheduler: whoever has the device takes a batch, runs it, commits and reports it.
 #include <algorithm>
 #include <utility>
 
@@ -51,22 +51,46 @@ void Scheduler::Loop() {
   EndEverything();
 }
 
+// Work that comes while other work is on its way gathers into batches behind it; to run each piece as it comes would
+// lose them. So this is for submissions that came singly for a while.
+bool Scheduler::MayRunHere(absl::Time now) {
+  if (lone_submits_ < kLoneSubmits || running_ || stopping_ || active_.size() != 1 || !backend_->any_thread() ||
+      options_.max_inline_time <= absl::ZeroDuration()) {
+    return false;
+  }
+  const ModelQueue& queue = *active_.front();
+  if (!queue.sequences.empty() || queue.step_cost.Estimate(queue.steps.units()) > options_.max_inline_time) {
+    return false;
+  }
+  if (!TakeBatch(now)) return false;
+  ++inline_batches_;
+  return true;
+}
+
+bool Scheduler::TakeBatch(absl::Time now) {
+  batch_.Clear();
+  ChooseBatch(active_, now, last_step_, options_, &batch_);
+  if (batch_.queue == nullptr) return false;
+  virtual_time_ = std::max(virtual_time_, batch_.queue->served);
+  if (batch_.queue->ready() == 0) active_.erase(std::find(active_.begin(), active_.end(), batch_.queue));
+  running_ = true;
+  return true;
+}
+
 bool Scheduler::NextBatch() {
   MutexLock lock(&mutex_);
-  while (!stopping_) {
-    batch_.Clear();
-    const absl::Time now = clock_->Now();
-    ChooseBatch(active_, now, options_, &batch_);
-    if (batch_.queue != nullptr) {
-      virtual_time_ = std::max(virtual_time_, batch_.queue->served);
-      if (batch_.queue->ready() == 0) active_.erase(std::find(active_.begin(), active_.end(), batch_.queue));
-      return true;
+  while (!stopping_ || running_) {
+    absl::Duration timeout = absl::InfiniteDuration();
+    if (!running_) {
+      const absl::Time now = clock_->Now();
+      if (TakeBatch(now)) return true;
+      if (batch_.wake != absl::InfiniteFuture()) timeout = std::min(batch_.wake - now, kClockPoll);
     }
     worker_waits_ = true;
-    if (batch_.wake == absl::InfiniteFuture()) {
-      while (worker_waits_ && !stopping_) work_ready_.Wait(&mutex_);
+    if (timeout == absl::InfiniteDuration()) {
+      while (worker_waits_ && (!stopping_ || running_)) work_ready_.Wait(&mutex_);
     } else {
-      work_ready_.WaitFor(&mutex_, std::min(batch_.wake - now, kClockPoll));
+      work_ready_.WaitFor(&mutex_, timeout);
     }
     worker_waits_ = false;
   }
@@ -74,7 +98,7 @@ bool Scheduler::NextBatch() {
 }
 
 void Scheduler::RunBatch() {
-  // The work of the batch is the worker's until Commit: it has its sessions' lanes.
+  // The work of the batch is this thread's until Commit: it has its sessions' lanes.
   failed_.clear();
   rows_.clear();
   for (Work* const work : batch_.late) failed_.push_back({work, Late(*work)});
@@ -96,8 +120,7 @@ void Scheduler::RunBatch() {
       ++batches_;
       batched_rows_ += rows_.size();
       batch_time_ = batches_ == 1 ? end - start : 0.9 * batch_time_ + 0.1 * (end - start);
-      // A call of no measurable length counts too, so that models take turns.
-      batch_.queue->served += std::max<int64_t>(1, absl::ToInt64Nanoseconds(end - start));
+      Charge(batch_, end - start);
     }
     for (Work* const work : batch_.rows) {
       if (work->row.position < work->units) {
@@ -111,7 +134,7 @@ void Scheduler::RunBatch() {
     ++reporting_;
   }
   Report(endings_);
-  ReportDone();
+  GiveBackDevice();
 }
 
 void Scheduler::PrepareBatch(absl::Time now) {

@@ -28,9 +28,10 @@ struct Timing {
 };
 
 // Hears of the end of work; one sink serves a whole stream or call. Calls come from engine threads or from within
-// Submit, one after the other for one batch but from several threads over time: implementations lock. They must be
-// short, and must not call Submit (use OnBatchEnd's caller thread only to hand replies on). A sink lives until each
-// thread that called OnDone has also called OnBatchEnd.
+// Submit (refusals, replays, and batches that run there), one after the other for one batch but from several threads
+// over time: implementations lock. They must be short, and must not call Submit (use OnBatchEnd's caller thread only to
+// hand replies on). A sink lives until each thread that called OnDone has also called OnBatchEnd. Queues are fair
+// between sinks (ReadyQueue).
 class WorkSink {
  public:
   virtual ~WorkSink() = default;

@@ -136,6 +136,12 @@ void AddFlags(CLI::App* app, ServerOptions* options) {
       .Add("--slice-units", &scheduler.slice_units,
            "Time steps of a long sequence between two chances for others. More: less overhead, longer waits")
       ->check(CLI::Range(1, 1 << 20));
+  computing.AddDuration("--slice-time", &scheduler.slice_time,
+                        "What a device call of such slices is to take where steps are about. More: less overhead for "
+                        "sequences, longer waits for steps");
+  computing.AddDuration("--max-inline-time", &scheduler.max_inline_time,
+                        "A batch that is expected to take no longer runs on the thread that received it while nothing "
+                        "else goes on; 0 never. More: lower latency at low load, and that thread is busy so long");
   computing.AddDuration("--max-queue-delay", &scheduler.max_queue_delay,
                         "Wait so long for more rows before a device call; 0 never waits");
   computing

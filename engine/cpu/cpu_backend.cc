@@ -85,6 +85,7 @@ class CpuBackend : public Backend {
   }
 
   bool batch_invariant() const override { return true; }
+  bool any_thread() const override { return true; }
 
  private:
   const cpu::Kernels& kernels_;

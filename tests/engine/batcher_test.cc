@@ -15,6 +15,7 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
 const absl::Time kStart = absl::FromUnixSeconds(1'000'000);
+constexpr absl::Duration kUnit = absl::Microseconds(1);
 
 class BatcherTest : public ::testing::Test {
  protected:
@@ -24,9 +25,10 @@ class BatcherTest : public ::testing::Test {
   }
 
   // Ready work of `units`; named by its number, from 0 on.
-  Work* Add(ModelQueue& queue, uint64_t units = 1, absl::Time accepted = kStart) {
+  Work* Add(ModelQueue& queue, uint64_t units = 1, absl::Time accepted = kStart, WorkSink* sink = nullptr) {
     Work& work = works_.emplace_back();
     work.units = units;
+    work.sink = sink;
     work.accepted = accepted;
     AddReady(queue, &work, limits_);
     return &work;
@@ -37,11 +39,13 @@ class BatcherTest : public ::testing::Test {
     }
     return -1;
   }
-  // Numbers of the rows of the next batch. Work that is not done comes back, as the scheduler does it.
+  // Numbers of the rows of the next batch, which takes a microsecond for each unit. Work that is not done comes back,
+  // as the scheduler does it.
   std::vector<int> Next(std::vector<ModelQueue*> queues, absl::Time now = kStart) {
     batch_.Clear();
-    ChooseBatch(queues, now, limits_, &batch_);
+    ChooseBatch(queues, now, last_step_, limits_, &batch_);
     std::vector<int> numbers;
+    if (!batch_.rows.empty()) Charge(batch_, static_cast<double>(batch_.units) * kUnit);
     for (Work* const work : batch_.rows) {
       numbers.push_back(NumberOf(work));
       work->row.position += work->row.budget;
@@ -51,6 +55,7 @@ class BatcherTest : public ::testing::Test {
   }
 
   SchedulerOptions limits_;
+  absl::Time last_step_ = kStart;
   std::deque<Work> works_;
   Batch batch_;
 };
@@ -99,26 +104,87 @@ TEST_F(BatcherTest, StepsAndSequencesTakeTurns) {
   ModelQueue queue;
   Add(queue, 100);
   EXPECT_THAT(Next({&queue}), ElementsAre(0));
-  Add(queue);  // 1
-  EXPECT_THAT(Next({&queue}), ElementsAre(1)) << "a step waits for one slice only";
-  Add(queue);  // 2
-  EXPECT_THAT(Next({&queue}), ElementsAre(0, 2)) << "and fills up the call of a sequence";
-  Add(queue);  // 3
-  EXPECT_THAT(Next({&queue}), ElementsAre(3));
+  for (int k = 0; k < 4; ++k) Add(queue);  // 1 to 4
+  EXPECT_THAT(Next({&queue}), ElementsAre(1, 2, 3, 4)) << "a step waits for one slice only";
+  for (int k = 0; k < 4; ++k) Add(queue);  // 5 to 8
+  EXPECT_THAT(Next({&queue}), ElementsAre(5, 6, 7, 8)) << "both had 8 units";
+  EXPECT_THAT(Next({&queue}), ElementsAre(0));
+  Add(queue);  // 9
+  EXPECT_THAT(Next({&queue}), ElementsAre(9));
+  for (int k = 0; k < 7; ++k) Add(queue);
+  Next({&queue});
+  Next({&queue});
+  Add(queue);  // 17
+  EXPECT_THAT(Next({&queue}), ElementsAre(0, 17)) << "a call of sequences is filled up with steps";
 }
 
-TEST_F(BatcherTest, ManySequencesDoNotStarveStepsNorTheReverse) {
+TEST_F(BatcherTest, StepsAndSequencesGetTheSameTime) {
   ModelQueue queue;
-  for (int k = 0; k < 8; ++k) Add(queue, 1000);
-  Next({&queue});
-  Add(queue);  // 8
-  EXPECT_THAT(Next({&queue}), ElementsAre(8));
-  int sequence_calls = 0;
-  for (int call = 0; call < 10; ++call) {
-    for (int k = 0; k < 4; ++k) Add(queue);
-    sequence_calls += Next({&queue}).front() < 8 ? 1 : 0;
+  for (int k = 0; k < 8; ++k) Add(queue, 1'000'000);
+  absl::Duration of_steps, of_sequences;
+  for (int call = 0; call < 1000; ++call) {
+    if (queue.steps.empty()) Add(queue);
+    ASSERT_THAT(Next({&queue}), testing::Not(IsEmpty()));
+    (batch_.sequences ? of_sequences : of_steps) += static_cast<double>(batch_.units) * kUnit;
   }
-  EXPECT_EQ(sequence_calls, 5);
+  EXPECT_GT(of_steps, absl::Microseconds(400));
+  EXPECT_LE(AbsDuration(of_steps - of_sequences), 4 * 8 * kUnit) << "but for one call";
+}
+
+TEST_F(BatcherTest, StepsGoFirstAfterSequencesHadTheDevice) {
+  ModelQueue queue;
+  for (int k = 0; k < 4; ++k) Add(queue, 1'000'000);
+  for (int call = 0; call < 1000; ++call) Next({&queue});
+  for (int call = 0; call < 100; ++call) {
+    Add(queue);
+    Next({&queue});
+    ASSERT_FALSE(batch_.sequences);
+  }
+}
+
+TEST_F(BatcherTest, SequencesDoNotMakeUpForTimeThatTheyDidNotAskFor) {
+  ModelQueue queue;
+  for (int call = 0; call < 1000; ++call) {
+    Add(queue);
+    Next({&queue});
+  }
+  for (int k = 0; k < 4; ++k) Add(queue, 1'000'000);
+  int sequence_calls = 0;
+  for (int call = 0; call < 33; ++call) {
+    Add(queue);
+    Next({&queue});
+    sequence_calls += batch_.sequences ? 1 : 0;
+  }
+  EXPECT_LE(sequence_calls, 2) << "one takes as long as 32 calls of a step";
+}
+
+TEST_F(BatcherTest, ACallOfSlicesIsAboutAsLongAsWanted) {
+  limits_.max_batch_size = 64;
+  limits_.slice_time = absl::Microseconds(20);
+  ModelQueue queue;
+  for (int k = 0; k < 64; ++k) Add(queue, 1'000'000);
+  EXPECT_EQ(Next({&queue}).size(), 32u) << "nothing is known yet";
+  EXPECT_THAT(Next({&queue}), ElementsAre(32)) << "32 rows took too long; what fewer take is yet to be seen";
+  EXPECT_THAT(Next({&queue}), ElementsAre(33, 34, 35));
+  EXPECT_EQ(batch_.units, 20u);
+  EXPECT_EQ(Next({&queue}, kStart + absl::Seconds(2)).size(), 20u) << "no steps are about";
+
+  // A step of 100 us: two of them.
+  queue.step_cost.Add(1, absl::Microseconds(100));
+  Next({&queue});
+  EXPECT_TRUE(batch_.sequences);
+  EXPECT_EQ(batch_.units, 200u);
+}
+
+TEST_F(BatcherTest, LongStepsDoNotPileUp) {
+  ModelQueue queue;
+  for (int k = 0; k < 4; ++k) Add(queue, 3);
+  EXPECT_THAT(Next({&queue}), ElementsAre(0)) << "two have more units than max_batch_size";
+  EXPECT_THAT(Next({&queue}), ElementsAre(1));
+  Add(queue, 8);
+  Next({&queue});
+  Next({&queue});
+  EXPECT_THAT(Next({&queue}), ElementsAre(4)) << "one always goes";
 }
 
 TEST_F(BatcherTest, SequencesGoRoundAmongThemselves) {
@@ -150,10 +216,11 @@ TEST_F(BatcherTest, LateAndCancelledWorkIsSetAside) {
   cancelled->cancelled = true;
   Add(queue)->deadline = kStart + absl::Nanoseconds(1);  // 2
   EXPECT_THAT(Next({&queue}), ElementsAre(2));
-  EXPECT_THAT(batch_.late, ElementsAre(late));
+  EXPECT_THAT(batch_.late, ElementsAre(cancelled, late));
+  Add(queue)->cancelled = true;
   EXPECT_THAT(Next({&queue}), IsEmpty());
   EXPECT_EQ(batch_.queue, &queue);
-  EXPECT_THAT(batch_.late, ElementsAre(cancelled));
+  EXPECT_EQ(batch_.late.size(), 1u);
 }
 
 TEST_F(BatcherTest, LateWorkTakesNoPlaceInTheBatch) {

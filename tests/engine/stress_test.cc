@@ -85,6 +85,7 @@ class StressTest : public EngineTest {
     options_.sessions.max_sessions = 40;
     options_.sessions.replay_ring = 3;
     options_.sessions.max_tombstones = 10;
+    control_->set_any_thread(true);
     Start();
     AddSmall("steady");
     AddSmall("m");
@@ -130,6 +131,7 @@ class StressTest : public EngineTest {
     Recorder recorder;
     for (int round = 0; round < kRounds; ++round) {
       const auto job = MakeStep(session, &recorder, static_cast<float>(round), 1 + round % 7, 1 + round);
+      clock_.Advance(absl::Microseconds(30));  // a pause: the step may run on this thread
       for (absl::Status end = Run(job.get()); !end.ok(); end = Run(job.get())) {
         ASSERT_EQ(Shown(end), "INTERNAL / DEVICE_ERROR");  // injected; a retry with the same number is safe
       }

@@ -58,6 +58,8 @@ class FakeControl {
   // Slots of all pools may be this many. RESOURCE_EXHAUSTED / DEVICE_MEMORY above.
   void set_max_slots(int64_t slots) { max_slots_ = slots; }
   int64_t live_slots() const { return live_slots_; }
+  // Backend::any_thread; false at first.
+  void set_any_thread(bool any_thread) { any_thread_ = any_thread; }
 
   std::vector<FakeCall> calls() const;
   // Broken contracts: a slot twice in a call, a slot that is free, two calls at once …
@@ -80,6 +82,7 @@ class FakeControl {
 
   std::atomic<int64_t> max_slots_{INT64_MAX};
   std::atomic<int64_t> live_slots_{0};
+  std::atomic<bool> any_thread_{false};
   mutable Mutex mutex_;
   CondVar changed_;
   std::vector<Failure> run_failures_ ABSL_GUARDED_BY(mutex_);
@@ -110,6 +113,7 @@ class FakeBackend final : public Backend {
   absl::StatusOr<std::unique_ptr<StatePool>> CreateStatePool(const DeviceModel& model) override;
   absl::Status Run(const DeviceModel& model, StatePool& pool, absl::Span<Row* const> rows) override;
   bool batch_invariant() const override { return true; }
+  bool any_thread() const override { return control_->any_thread_; }
 
  private:
   const std::shared_ptr<FakeControl> control_;
