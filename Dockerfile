@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-# docker build -t lstmd . && docker run -p 8001:8001 -v "$PWD/deploy/models:/models:ro" lstmd
+# docker build -t lstmd .
+# docker run -p 127.0.0.1:8001:8001 -e LSTMD_ALLOW_PLAINTEXT=true -v "$PWD/deploy/models:/models:ro" lstmd
+# That is for one machine: the port is in plain text and open to all that can reach it. For others to use, mount a
+# certificate and a file of tokens instead: -v "$PWD/secrets:/secrets:ro" -e LSTMD_TLS_CERT=/secrets/server.pem
+# -e LSTMD_TLS_KEY=/secrets/server.key -e LSTMD_AUTH_FILE=/secrets/tokens -p 8001:8001. Without either it does not start.
 #
 # The same package lists and build command as deploy/quickstart.sh. tests/docker_steps.sh runs the Debian stages where
 # there is no Docker engine, and knows only the instructions used here.
@@ -17,7 +21,7 @@ COPY tests/cmake tests/cmake
 COPY deploy/build.sh deploy/
 RUN bash deploy/build.sh && strip build/release/bin/lstmd build/release/bin/lstmctl
 
-# docker build --target cuda -t lstmd:cuda . && docker run --gpus all -p 8001:8001 -v "$PWD/deploy/models:/models:ro" lstmd:cuda
+# docker build --target cuda -t lstmd:cuda . && docker run --gpus all -p 127.0.0.1:8001:8001 -e LSTMD_ALLOW_PLAINTEXT=true -v "$PWD/deploy/models:/models:ro" lstmd:cuda
 FROM nvidia/cuda:13.0.1-cudnn-devel-ubuntu24.04 AS build-cuda
 WORKDIR /src
 COPY deploy/install-packages.sh deploy/

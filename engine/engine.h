@@ -9,6 +9,7 @@
 #define LSTMD_ENGINE_ENGINE_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -49,6 +50,12 @@ struct SchedulerOptions {
   absl::Duration max_inline_time = absl::Microseconds(100);
 };
 
+// What the sessions of one owner may take together.
+struct OwnerQuota {
+  uint64_t max_sessions = UINT64_MAX;
+  uint64_t max_state_bytes = UINT64_MAX;
+};
+
 struct SessionOptions {
   // Sessions of all models; above it RESOURCE_EXHAUSTED / SESSION_LIMIT. Each costs its state and some 500 bytes.
   uint64_t max_sessions = 1'000'000;
@@ -59,6 +66,9 @@ struct SessionOptions {
   // How long an ended session's name answers how it ended, and how many such names are kept.
   absl::Duration tombstone_ttl = absl::Minutes(10);
   uint32_t max_tombstones = 100'000;
+  // The bounds of an owner, asked for each new session of one; above them RESOURCE_EXHAUSTED / QUOTA. Must not block.
+  // Empty: none.
+  std::function<OwnerQuota(std::string_view owner)> quota_of;
 };
 
 struct EngineOptions {
@@ -96,7 +106,7 @@ struct StateValues {
 // See lstmd.v1.Session.
 struct SessionInfo {
   std::string model;  // "sunspots"
-  std::string id;     // "alice"
+  std::string id;     // its key: "alice", or with an owner "team-a:alice" (engine/names.h)
   std::string uid;
   int64_t model_version = 0;
   uint64_t epoch = 0;
@@ -112,7 +122,8 @@ struct SessionInfo {
 
 struct CreateSessionParams {
   std::string model;
-  std::string id;             // empty: the engine makes one
+  std::string owner;          // see engine/names.h; empty: none
+  std::string id;             // bare; empty: the engine makes one
   int64_t model_version = 0;  // 0: the default version
   std::optional<absl::Duration> idle_ttl;
   absl::Time expire_time = absl::InfiniteFuture();
@@ -123,7 +134,8 @@ struct CreateSessionParams {
 
 struct ImportSessionParams {
   std::string model;
-  std::string id;  // empty: the engine makes one
+  std::string owner;  // see engine/names.h; empty: none
+  std::string id;     // bare; empty: the engine makes one
   Snapshot snapshot;
   // A living session of this name becomes what the snapshot says, in the next epoch of the two.
   bool replace = false;
@@ -177,13 +189,14 @@ class Engine {
   // ready). NOT_FOUND / MODEL_NOT_FOUND, UNAVAILABLE / MODEL_LOADING.
   virtual absl::StatusOr<std::shared_ptr<Model>> FindModel(std::string_view name, int64_t version) const = 0;
 
-  // --- Sessions. Errors as in lstmd.v1.SessionService. ---
+  // --- Sessions. Errors as in lstmd.v1.SessionService. `id` is a session's key: with its owner, if it has one. ---
   virtual absl::StatusOr<SessionInfo> CreateSession(const CreateSessionParams& params) = 0;
   // include_state reads h and c between two steps; blocks for at most the device call in flight.
   virtual absl::StatusOr<SessionInfo> GetSession(std::string_view model, std::string_view id, bool include_state) = 0;
-  // model "-": all.
+  // model "-": all. Only sessions of `owner`, "": of those that have none.
   virtual absl::StatusOr<Page<SessionInfo>> ListSessions(std::string_view model, int page_size,
-                                                         std::string_view page_token) const = 0;
+                                                         std::string_view page_token,
+                                                         std::string_view owner = "") const = 0;
   virtual absl::StatusOr<SessionInfo> UpdateSession(std::string_view model, std::string_view id,
                                                     const UpdateSessionParams& params) = 0;
   // Work accepted before is answered first; blocks for it.

@@ -35,8 +35,8 @@ class EngineImpl final : public Engine {
 
   absl::StatusOr<SessionInfo> CreateSession(const CreateSessionParams& params) override;
   absl::StatusOr<SessionInfo> GetSession(std::string_view model, std::string_view id, bool include_state) override;
-  absl::StatusOr<Page<SessionInfo>> ListSessions(std::string_view model, int page_size,
-                                                 std::string_view page_token) const override;
+  absl::StatusOr<Page<SessionInfo>> ListSessions(std::string_view model, int page_size, std::string_view page_token,
+                                                 std::string_view owner) const override;
   absl::StatusOr<SessionInfo> UpdateSession(std::string_view model, std::string_view id,
                                             const UpdateSessionParams& params) override;
   absl::Status DeleteSession(std::string_view model, std::string_view id) override;
@@ -69,11 +69,11 @@ class EngineImpl final : public Engine {
 
   // A new session, or with `exists_ok` the living one of its name.
   absl::StatusOr<std::shared_ptr<Session>> MakeSession(const CreateSessionParams& params);
-  // The way of every new session into the store: counts it, has it made under `id` (or a name of the engine's own), and
-  // inserts it; where one of that name lives, what `living` makes of it.
+  // The way of every new session into the store: counts it, has it made under the key of `owner` and `id` (or an id of
+  // the engine's own), and inserts it; where one of that key lives, what `living` makes of it.
   absl::StatusOr<std::shared_ptr<Session>> AddSession(
-      const std::shared_ptr<Model>& model, const std::string& id,
-      absl::FunctionRef<absl::StatusOr<std::shared_ptr<Session>>(const std::string& id)> make,
+      const std::shared_ptr<Model>& model, const std::string& owner, const std::string& id,
+      absl::FunctionRef<absl::StatusOr<std::shared_ptr<Session>>(const std::string& key)> make,
       absl::FunctionRef<absl::StatusOr<std::shared_ptr<Session>>(std::shared_ptr<Session>)> living);
   static absl::Status CheckSessionId(const std::string& id);
   static absl::Status SessionExists(std::string_view model, std::string_view id);

@@ -105,20 +105,22 @@ absl::Status EngineImpl::SessionExists(std::string_view model, std::string_view 
 }
 
 absl::StatusOr<std::shared_ptr<Session>> EngineImpl::AddSession(
-    const std::shared_ptr<Model>& model, const std::string& id,
+    const std::shared_ptr<Model>& model, const std::string& owner, const std::string& id,
     absl::FunctionRef<absl::StatusOr<std::shared_ptr<Session>>(const std::string& id)> make,
     absl::FunctionRef<absl::StatusOr<std::shared_ptr<Session>>(std::shared_ptr<Session>)> living) {
   if (draining_) return Unavailable("DRAINING", "the server is stopping and takes no new sessions");
+  const std::string key = OwnedId(owner, id.empty() ? RandomId() : id);
   if (!id.empty()) {
-    if (std::shared_ptr<Session> session = store_.Find(model->name(), id)) return living(std::move(session));
+    if (std::shared_ptr<Session> session = store_.Find(model->name(), key)) return living(std::move(session));
   }
-  if (absl::Status status = store_.Reserve(); !status.ok()) return status;
+  const uint64_t state_bytes = model->pool().slot_bytes();
+  if (absl::Status status = store_.Reserve(owner, state_bytes); !status.ok()) return status;
   if (!model->AddSession()) {
-    store_.Unreserve();
+    store_.Unreserve(owner, state_bytes);
     return NotFound("MODEL_NOT_FOUND", absl::StrCat("'", ModelResource(model->name()), "' is being unloaded"))
         .Resource(ModelResource(model->name()));
   }
-  absl::StatusOr<std::shared_ptr<Session>> session = make(id.empty() ? RandomId() : id);
+  absl::StatusOr<std::shared_ptr<Session>> session = make(key);
   std::shared_ptr<Session> inserted;
   if (session.ok()) {
     inserted = store_.Insert(*session);
@@ -128,7 +130,7 @@ absl::StatusOr<std::shared_ptr<Session>> EngineImpl::AddSession(
       return session;
     }
   }
-  store_.Unreserve();
+  store_.Unreserve(owner, state_bytes);
   model->RemoveSession();
   if (inserted != nullptr) return living(std::move(inserted));
   return session;
@@ -152,7 +154,7 @@ absl::StatusOr<std::shared_ptr<Session>> EngineImpl::MakeSession(const CreateSes
     if (!status.ok()) return status;
   }
   return AddSession(
-      *model, params.id, [&](const std::string& id) { return NewSession(params, *model, id); },
+      *model, params.owner, params.id, [&](const std::string& id) { return NewSession(params, *model, id); },
       [&](std::shared_ptr<Session> session) -> absl::StatusOr<std::shared_ptr<Session>> {
         if (params.exists_ok) return session;
         return SessionExists(params.model, params.id);
@@ -175,7 +177,8 @@ absl::StatusOr<std::shared_ptr<Session>> EngineImpl::FindSession(std::string_vie
   }
   CreateSessionParams params;
   params.model = model;
-  params.id = id;
+  params.owner = OwnerOf(id);
+  params.id = BareId(id);
   params.exists_ok = true;
   return MakeSession(params);
 }
@@ -193,10 +196,10 @@ absl::StatusOr<SessionInfo> EngineImpl::GetSession(std::string_view model, std::
 }
 
 absl::StatusOr<Page<SessionInfo>> EngineImpl::ListSessions(std::string_view model, int page_size,
-                                                           std::string_view page_token) const {
+                                                           std::string_view page_token, std::string_view owner) const {
   const absl::StatusOr<int> limit = PageSize(page_size);
   if (!limit.ok()) return limit.status();
-  const std::string list = absl::StrCat("sessions of ", View(model));
+  const std::string list = absl::StrCat("sessions of ", View(owner), ":", View(model));
   std::string key;
   SessionStore::Key after;
   if (!page_token.empty()) {
@@ -208,7 +211,7 @@ absl::StatusOr<Page<SessionInfo>> EngineImpl::ListSessions(std::string_view mode
     after = {text.substr(0, slash), slash == text.npos ? std::string_view() : text.substr(slash + 1)};
   }
   // One more tells whether there is another page.
-  std::vector<std::shared_ptr<Session>> found = store_.List(model, after, static_cast<size_t>(*limit) + 1);
+  std::vector<std::shared_ptr<Session>> found = store_.List(model, owner, after, static_cast<size_t>(*limit) + 1);
   Page<SessionInfo> page;
   const bool more = found.size() > static_cast<size_t>(*limit);
   if (more) {

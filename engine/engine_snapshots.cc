@@ -108,7 +108,7 @@ absl::StatusOr<SessionInfo> EngineImpl::ImportSession(const ImportSessionParams&
     snapshot.uid = {RandomBits(), RandomBits()};
     return SessionFrom(snapshot, *model, id, snapshot.epoch + 1);
   };
-  const absl::StatusOr<std::shared_ptr<Session>> session = AddSession(*model, params.id, make, living);
+  const absl::StatusOr<std::shared_ptr<Session>> session = AddSession(*model, params.owner, params.id, make, living);
   if (!session.ok()) return session.status();
   return Describe(**session);
 }

@@ -27,8 +27,23 @@ std::string ModelResource(std::string_view model) {
   return absl::StrCat("models/", absl::string_view(model.data(), model.size()));
 }
 
-std::string SessionResource(std::string_view model, std::string_view id) {
+std::string SessionResource(std::string_view model, std::string_view key) {
+  const std::string_view id = BareId(key);
   return absl::StrCat(ModelResource(model), "/sessions/", absl::string_view(id.data(), id.size()));
 }
+
+std::string OwnedId(std::string_view owner, std::string_view id) {
+  if (owner.empty()) return std::string(id);
+  std::string key;
+  key.reserve(owner.size() + 1 + id.size());
+  return key.append(owner).append(1, ':').append(id);
+}
+
+std::string_view OwnerOf(std::string_view key) {
+  const size_t colon = key.find(':');
+  return colon == key.npos ? std::string_view() : key.substr(0, colon);
+}
+
+std::string_view BareId(std::string_view key) { return key.substr(key.find(':') + 1); }
 
 }  // namespace lstmd

@@ -12,7 +12,23 @@
 namespace lstmd {
 namespace {
 
+// Greater than every key: those begin with a letter or digit.
+constexpr std::string_view kAfterIds = "{";
+
 SessionStore::Key KeyOf(const Session& session) { return {session.model()->name(), session.id()}; }
+
+std::string TombstoneOf(std::string_view model, std::string_view id) {
+  return std::string(model).append(1, '/').append(id);
+}
+
+absl::Status OverQuota(std::string_view owner, std::string_view what, uint64_t limit) {
+  const absl::string_view tenant(owner.data(), owner.size());
+  const absl::string_view kind(what.data(), what.size());
+  return ResourceExhausted("QUOTA", absl::StrCat("tenant '", tenant, "' may have at most ", limit, " ", kind))
+      .Quota(absl::StrCat("tenant:", tenant))
+      .RetryAfter(absl::Seconds(1))
+      .With("limit", absl::StrCat(limit));
+}
 
 }  // namespace
 
@@ -39,14 +55,25 @@ absl::Status SessionStore::NotFound(std::string_view model, std::string_view id,
     }
   }
   MutexLock lock(&tombstones_mutex_);
-  const auto it = tombstones_.find(SessionResource(model, id));
+  const auto it = tombstones_.find(TombstoneOf(model, id));
   if (it == tombstones_.end() || it->second.time + options_.tombstone_ttl <= now) return SessionNotFound(model, id);
   return SessionNotFound(model, id, it->second.end, it->second.time);
 }
 
-absl::Status SessionStore::Reserve() {
+absl::Status SessionStore::Reserve(std::string_view owner, uint64_t state_bytes) {
+  if (!owner.empty()) {
+    const OwnerQuota quota = options_.quota_of ? options_.quota_of(owner) : OwnerQuota();
+    MutexLock lock(&owners_mutex_);
+    Share& share = owners_[std::string(owner)];
+    if (share.sessions >= quota.max_sessions) return OverQuota(owner, "sessions", quota.max_sessions);
+    if (share.state_bytes + state_bytes > quota.max_state_bytes) {
+      return OverQuota(owner, "bytes of state in its sessions", quota.max_state_bytes);
+    }
+    share.sessions += 1;
+    share.state_bytes += state_bytes;
+  }
   if (count_.fetch_add(1, std::memory_order_relaxed) < options_.max_sessions) return absl::OkStatus();
-  Unreserve();
+  Unreserve(owner, state_bytes);
   return ResourceExhausted("SESSION_LIMIT", absl::StrCat("the server holds ", options_.max_sessions,
                                                          " sessions, as many as it is set to"))
       .Quota("sessions")
@@ -54,7 +81,20 @@ absl::Status SessionStore::Reserve() {
       .With("limit", absl::StrCat(options_.max_sessions));
 }
 
-void SessionStore::Unreserve() { count_.fetch_sub(1, std::memory_order_relaxed); }
+void SessionStore::Unreserve(std::string_view owner, uint64_t state_bytes) {
+  count_.fetch_sub(1, std::memory_order_relaxed);
+  if (owner.empty()) return;
+  MutexLock lock(&owners_mutex_);
+  const auto it = owners_.find(std::string(owner));
+  it->second.sessions -= 1;
+  it->second.state_bytes -= state_bytes;
+  if (it->second.sessions == 0) owners_.erase(it);
+}
+
+void SessionStore::Release(const Session& session) {
+  Unreserve(OwnerOf(session.id()), session.model()->pool().slot_bytes());
+  session.model()->RemoveSession();
+}
 
 std::shared_ptr<Session> SessionStore::Insert(std::shared_ptr<Session> session) {
   const Key key = KeyOf(*session);
@@ -73,10 +113,7 @@ std::shared_ptr<Session> SessionStore::Insert(std::shared_ptr<Session> session) 
     shard.in_order.emplace(key, session.get());
     shard.by_name.emplace(key, session);
   }
-  if (replaced != nullptr) {
-    Unreserve();
-    replaced->model()->RemoveSession();
-  }
+  if (replaced != nullptr) Release(*replaced);
   return session;
 }
 
@@ -93,12 +130,11 @@ void SessionStore::Erase(const Session& session, SessionEnd end, absl::Time now)
     shard.in_order.erase(key);
     shard.by_name.erase(it);
   }
-  Unreserve();
-  erased->model()->RemoveSession();
+  Release(*erased);
 }
 
 void SessionStore::Bury(const Session& session, SessionEnd end, absl::Time now) {
-  std::string name = SessionResource(session.model()->name(), session.id());
+  std::string name = TombstoneOf(session.model()->name(), session.id());
   MutexLock lock(&tombstones_mutex_);
   tombstones_.insert_or_assign(name, Tombstone{end, now});
   burials_.emplace_back(std::move(name), now);
@@ -110,9 +146,13 @@ void SessionStore::Bury(const Session& session, SessionEnd end, absl::Time now) 
   }
 }
 
-std::vector<std::shared_ptr<Session>> SessionStore::List(std::string_view model, Key after, size_t limit) const {
+std::vector<std::shared_ptr<Session>> SessionStore::List(std::string_view model, std::string_view owner, Key after,
+                                                         size_t limit) const {
   const bool all = model == "-";
   if (!all && after < Key(model, "")) after = Key(model, "");
+  // Keys of an owner stand together in each model: from "owner:" to below "owner;".
+  const std::string first = OwnedId(owner, "");
+  const std::string beyond = owner.empty() ? std::string(kAfterIds) : std::string(owner) + ';';
   // Names are spread evenly, so a little more than an even share of each shard is enough, or nearly so. Where a shard
   // has more, nothing after the last one taken from it may be answered yet.
   const size_t share = 2 * limit / shards_.size() + 8;
@@ -125,8 +165,22 @@ std::vector<std::shared_ptr<Session>> SessionStore::List(std::string_view model,
     for (const Shard& shard : shards_) {
       MutexLock lock(&shard.mutex);
       size_t taken = 0;
-      for (auto it = shard.in_order.upper_bound(after); it != shard.in_order.end(); ++it) {
-        if (!all && it->first.first != model) break;
+      auto it = shard.in_order.upper_bound(after);
+      while (it != shard.in_order.end()) {
+        const auto [of_model, id] = it->first;
+        if (!all && of_model != model) break;
+        if (id < first) {
+          it = shard.in_order.lower_bound(Key(of_model, first));
+          continue;
+        }
+        if (id >= beyond) {
+          it = shard.in_order.upper_bound(Key(of_model, kAfterIds));
+          continue;
+        }
+        if (OwnerOf(id) != owner) {
+          ++it;
+          continue;
+        }
         if (taken == share) {
           const Key last = KeyOf(*next.back());
           bound = bound ? std::min(*bound, last) : last;
@@ -134,6 +188,7 @@ std::vector<std::shared_ptr<Session>> SessionStore::List(std::string_view model,
         }
         next.push_back(shard.by_name.find(it->first)->second);
         ++taken;
+        ++it;
       }
     }
     std::sort(next.begin(), next.end(), [](const auto& a, const auto& b) { return KeyOf(*a) < KeyOf(*b); });

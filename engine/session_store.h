@@ -34,18 +34,20 @@ class SessionStore {
   // SESSION_NOT_FOUND, with how it was lost as far as that is still known.
   absl::Status NotFound(std::string_view model, std::string_view id, absl::Time now) const;
 
-  // Counts one more session, to be followed by Insert or Unreserve. RESOURCE_EXHAUSTED / SESSION_LIMIT.
-  absl::Status Reserve();
-  void Unreserve();
+  // Counts one more session of `owner`, to be followed by Insert or Unreserve. RESOURCE_EXHAUSTED / SESSION_LIMIT, or
+  // QUOTA where its owner has as much as it may.
+  absl::Status Reserve(std::string_view owner, uint64_t state_bytes);
+  void Unreserve(std::string_view owner, uint64_t state_bytes);
   // Returns `session`, or the living one that has its name. REQUIRES: reserved, and counted by its model; an insert
   // that fails leaves both to the caller.
   std::shared_ptr<Session> Insert(std::shared_ptr<Session> session);
   // Forgets a session that has ended, and keeps how. Again or unknown: nothing.
   void Erase(const Session& session, SessionEnd end, absl::Time now);
 
-  // Up to `limit` sessions by (model, id) after the key; of `model` only, "-": of all.
+  // Up to `limit` sessions of `owner` by (model, id) after the key; of `model` only, "-": of all.
   using Key = std::pair<std::string_view, std::string_view>;
-  std::vector<std::shared_ptr<Session>> List(std::string_view model, Key after, size_t limit) const;
+  std::vector<std::shared_ptr<Session>> List(std::string_view model, std::string_view owner, Key after,
+                                             size_t limit) const;
   // Every session for which `want` holds.
   std::vector<std::shared_ptr<Session>> Collect(const std::function<bool(const Session&)>& want) const;
   uint64_t size() const { return count_.load(std::memory_order_relaxed); }
@@ -62,12 +64,21 @@ class SessionStore {
     absl::Time time;
   };
 
+  struct Share {
+    uint64_t sessions = 0;
+    uint64_t state_bytes = 0;
+  };
+
   Shard& ShardOf(Key key) const;
+  void Release(const Session& session);
   void Bury(const Session& session, SessionEnd end, absl::Time now);
 
   const SessionOptions options_;
   mutable std::array<Shard, 16> shards_;
   std::atomic<uint64_t> count_{0};
+
+  Mutex owners_mutex_;
+  absl::flat_hash_map<std::string, Share> owners_ ABSL_GUARDED_BY(owners_mutex_);  // those that have any
 
   mutable Mutex tombstones_mutex_;
   absl::flat_hash_map<std::string, Tombstone> tombstones_ ABSL_GUARDED_BY(tombstones_mutex_);

@@ -19,6 +19,7 @@
 #include "engine/mutex.h"
 #include "engine/work.h"
 #include "grpcpp/support/server_callback.h"
+#include "server/caller.h"
 #include "server/context.h"
 #include "server/credit.h"
 #include "server/open_batches.h"
@@ -45,8 +46,8 @@ class BidiStream : public grpc::ServerBidiReactor<Request, Response>, private Wo
   }
 
  protected:
-  // `context` outlives the stream.
-  explicit BidiStream(const Context& context) : context_(context) {}
+  // `context` outlives the stream. `caller`: who opened it.
+  BidiStream(const Context& context, Caller caller) : context_(context), caller_(std::move(caller)) {}
   ~BidiStream() override = default;
 
   // --- What a stream is made of. ---
@@ -68,7 +69,8 @@ class BidiStream : public grpc::ServerBidiReactor<Request, Response>, private Wo
 
   // --- For them. ---
   WorkSink* sink() { return this; }
-  // To the engine. Only the reader and jobs. The works may have ended, and what holds them be gone, when it returns.
+  // To the engine; taken from the caller's quota before (Caller::Enter). Only the reader and jobs. The works may have
+  // ended, and what holds them be gone, when it returns.
   void Submit(absl::Span<Work* const> works);
   // Runs `job` on the pool of sessions; the stream lives as long. False: it will not run.
   bool RunJob(std::function<void()> job);
@@ -76,6 +78,7 @@ class BidiStream : public grpc::ServerBidiReactor<Request, Response>, private Wo
   void Advance();
 
   const Context& context_;
+  const Caller caller_;
   Mutex mutex_;
   Credit in_flight_ ABSL_GUARDED_BY(mutex_);       // accepted and not yet written
   size_t pending_ ABSL_GUARDED_BY(mutex_) = 0;     // works in the engine, jobs in the pool: the stream waits for them
@@ -87,6 +90,7 @@ class BidiStream : public grpc::ServerBidiReactor<Request, Response>, private Wo
   void OnDone(Work* work, const absl::Status& status) final {
     MutexLock lock(&mutex_);
     open_batches_.Enter();
+    caller_.Leave(1);
     WorkDone(work, status);
   }
   void OnBatchEnd() final;

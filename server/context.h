@@ -11,6 +11,7 @@
 
 namespace lstmd::server {
 
+class AccessControl;   // server/access.h
 class StreamRegistry;  // server/stream_registry.h
 
 // Bounds on what one message or stream may ask for.
@@ -29,6 +30,7 @@ inline constexpr int64_t kMaxRows = 65536;
 struct Context {
   Engine* engine = nullptr;
   Limits limits;
+  const AccessControl* access = nullptr;  // nullptr: everyone may do all
   StreamRegistry* streams = nullptr;
   // For engine calls that wait: a load may take minutes, so sessions have threads of their own.
   BlockingPool* session_pool = nullptr;

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/inference_service.h"
 
+#include <utility>
+
+#include "server/rpc.h"
 #include "server/run_sequences.h"
 #include "server/step_call.h"
 #include "server/step_stream.h"
@@ -15,8 +18,13 @@ grpc::ServerUnaryReactor* InferenceService::Step(grpc::CallbackServerContext* ca
 }
 
 grpc::ServerBidiReactor<v1::StreamStepsRequest, v1::StreamStepsResponse>* InferenceService::StreamSteps(
-    grpc::CallbackServerContext* /*call*/) {
-  auto* reactor = new StepStream(context_);
+    grpc::CallbackServerContext* call) {
+  absl::StatusOr<Caller> caller = Admit(context_, *call, "StreamSteps", Right::kUse);
+  if (!caller.ok()) {
+    return RefuseStream<grpc::ServerBidiReactor<v1::StreamStepsRequest, v1::StreamStepsResponse>>("StreamSteps",
+                                                                                                  caller.status());
+  }
+  auto* reactor = new StepStream(context_, *std::move(caller));
   reactor->Start();
   return reactor;
 }

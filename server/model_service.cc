@@ -16,8 +16,8 @@ namespace {
 
 // {model} of request.name(), and a version that is none below 0.
 template <typename Request>
-absl::StatusOr<std::string_view> ReadName(const Request& request) {
-  absl::StatusOr<std::string_view> name = ParseModelName(request.name());
+absl::StatusOr<std::string_view> ReadName(const Caller& caller, const Request& request) {
+  absl::StatusOr<std::string_view> name = ParseModelName(request.name(), caller);
   if (!name.ok()) return PrefixField(name.status(), "name");
   if (request.version() < 0) {
     return InvalidArgument("MODEL_VERSION", absl::StrCat("got version ", request.version(), ", want 0 or more"))
@@ -26,16 +26,19 @@ absl::StatusOr<std::string_view> ReadName(const Request& request) {
   return name;
 }
 
-absl::Status List(Engine* engine, const v1::ListModelsRequest& request, v1::ListModelsResponse* response) {
+absl::Status List(Engine* engine, const Caller& caller, const v1::ListModelsRequest& request,
+                  v1::ListModelsResponse* response) {
   absl::StatusOr<Page<ModelInfo>> page = engine->ListModels(request.page_size(), request.page_token());
   if (!page.ok()) return page.status();
-  for (const ModelInfo& info : page->items) ToProto(info, response->add_models());
+  for (const ModelInfo& info : page->items) {
+    if (caller.MayUse(info.name)) ToProto(info, response->add_models());
+  }
   response->set_next_page_token(page->next_token);
   return absl::OkStatus();
 }
 
-absl::Status Get(Engine* engine, const v1::GetModelRequest& request, v1::Model* response) {
-  absl::StatusOr<std::string_view> name = ReadName(request);
+absl::Status Get(Engine* engine, const Caller& caller, const v1::GetModelRequest& request, v1::Model* response) {
+  absl::StatusOr<std::string_view> name = ReadName(caller, request);
   if (!name.ok()) return name.status();
   absl::StatusOr<ModelInfo> info = engine->GetModel(*name, request.version());
   if (!info.ok()) return info.status();
@@ -43,8 +46,8 @@ absl::Status Get(Engine* engine, const v1::GetModelRequest& request, v1::Model* 
   return absl::OkStatus();
 }
 
-absl::Status Load(Engine* engine, const v1::LoadModelRequest& request, v1::Model* response) {
-  absl::StatusOr<std::string_view> name = ReadName(request);
+absl::Status Load(Engine* engine, const Caller& caller, const v1::LoadModelRequest& request, v1::Model* response) {
+  absl::StatusOr<std::string_view> name = ReadName(caller, request);
   if (!name.ok()) return name.status();
   absl::StatusOr<ModelInfo> info = engine->LoadModel(*name, request.version(), request.device());
   if (!info.ok()) return info.status();
@@ -53,56 +56,20 @@ absl::Status Load(Engine* engine, const v1::LoadModelRequest& request, v1::Model
   return absl::OkStatus();
 }
 
-absl::Status Unload(Engine* engine, const v1::UnloadModelRequest& request) {
-  absl::StatusOr<std::string_view> name = ReadName(request);
+absl::Status Unload(Engine* engine, const Caller& caller, const v1::UnloadModelRequest& request) {
+  absl::StatusOr<std::string_view> name = ReadName(caller, request);
   if (!name.ok()) return name.status();
   absl::Status status = engine->UnloadModel(*name, request.version(), request.force());
   if (status.ok()) spdlog::info("unloaded {} version {}", *name, request.version());
   return status;
 }
 
-}  // namespace
-
-grpc::ServerUnaryReactor* ModelService::ListModels(grpc::CallbackServerContext* call,
-                                                   const v1::ListModelsRequest* request,
-                                                   v1::ListModelsResponse* response) {
-  return AnswerFromPool(context_.session_pool, call, "ListModels",
-                        [=] { return List(context_.engine, *request, response); });
-}
-
-grpc::ServerUnaryReactor* ModelService::GetModel(grpc::CallbackServerContext* call, const v1::GetModelRequest* request,
-                                                 v1::Model* response) {
-  return AnswerFromPool(context_.session_pool, call, "GetModel",
-                        [=] { return Get(context_.engine, *request, response); });
-}
-
-grpc::ServerUnaryReactor* ModelService::LoadModel(grpc::CallbackServerContext* call,
-                                                  const v1::LoadModelRequest* request, v1::Model* response) {
-  return AnswerFromPool(context_.model_pool, call, "LoadModel",
-                        [=] { return Load(context_.engine, *request, response); });
-}
-
-grpc::ServerUnaryReactor* ModelService::UnloadModel(grpc::CallbackServerContext* call,
-                                                    const v1::UnloadModelRequest* request,
-                                                    google::protobuf::Empty* /*response*/) {
-  return AnswerFromPool(context_.model_pool, call, "UnloadModel", [=] { return Unload(context_.engine, *request); });
-}
-
-grpc::ServerUnaryReactor* ModelService::UpdateWeights(grpc::CallbackServerContext* call,
-                                                      const v1::UpdateWeightsRequest* /*request*/,
-                                                      v1::Model* /*response*/) {
-  return Answer(call, "UpdateWeights",
-                NotInThisRelease("UpdateWeights", "load the new version beside the old one and unload that"));
-}
-
-grpc::ServerUnaryReactor* ModelService::GetServerInfo(grpc::CallbackServerContext* call,
-                                                      const v1::GetServerInfoRequest* /*request*/,
-                                                      v1::ServerInfo* response) {
-  const EngineStats stats = context_.engine->Stats();
+absl::Status Info(const Context& context, v1::ServerInfo* response) {
+  const EngineStats stats = context.engine->Stats();
   response->set_name("lstmd");
   response->set_version(kVersion);
-  ToProto(context_.start_time, response->mutable_start_time());
-  for (const Backend* backend : context_.engine->Backends()) {
+  ToProto(context.start_time, response->mutable_start_time());
+  for (const Backend* backend : context.engine->Backends()) {
     v1::Device& device = *response->add_devices();
     device.set_name(backend->device());
     device.set_backend(backend->name());
@@ -112,17 +79,60 @@ grpc::ServerUnaryReactor* ModelService::GetServerInfo(grpc::CallbackServerContex
   response->add_apis("inference");
   response->set_sessions(stats.sessions);
   response->set_models(stats.models);
-  response->set_max_message_bytes(context_.limits.max_message_bytes);
-  response->set_max_batch_size(context_.max_batch_size);
-  response->set_draining(context_.draining.load(std::memory_order_relaxed));
+  response->set_max_message_bytes(context.limits.max_message_bytes);
+  response->set_max_batch_size(context.max_batch_size);
+  response->set_draining(context.draining.load(std::memory_order_relaxed));
   response->set_batches(stats.batches);
   response->set_batched_rows(stats.batched_rows);
-  return Answer(call, "GetServerInfo", absl::OkStatus());
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+grpc::ServerUnaryReactor* ModelService::ListModels(grpc::CallbackServerContext* call,
+                                                   const v1::ListModelsRequest* request,
+                                                   v1::ListModelsResponse* response) {
+  return AnswerFromPool(context_, context_.session_pool, call, "ListModels", Right::kUse,
+                        [=](const Caller& caller) { return List(context_.engine, caller, *request, response); });
+}
+
+grpc::ServerUnaryReactor* ModelService::GetModel(grpc::CallbackServerContext* call, const v1::GetModelRequest* request,
+                                                 v1::Model* response) {
+  return AnswerFromPool(context_, context_.session_pool, call, "GetModel", Right::kUse,
+                        [=](const Caller& caller) { return Get(context_.engine, caller, *request, response); });
+}
+
+grpc::ServerUnaryReactor* ModelService::LoadModel(grpc::CallbackServerContext* call,
+                                                  const v1::LoadModelRequest* request, v1::Model* response) {
+  return AnswerFromPool(context_, context_.model_pool, call, "LoadModel", Right::kAdmin,
+                        [=](const Caller& caller) { return Load(context_.engine, caller, *request, response); });
+}
+
+grpc::ServerUnaryReactor* ModelService::UnloadModel(grpc::CallbackServerContext* call,
+                                                    const v1::UnloadModelRequest* request,
+                                                    google::protobuf::Empty* /*response*/) {
+  return AnswerFromPool(context_, context_.model_pool, call, "UnloadModel", Right::kAdmin,
+                        [=](const Caller& caller) { return Unload(context_.engine, caller, *request); });
+}
+
+grpc::ServerUnaryReactor* ModelService::UpdateWeights(grpc::CallbackServerContext* call,
+                                                      const v1::UpdateWeightsRequest* /*request*/,
+                                                      v1::Model* /*response*/) {
+  return Answer(context_, call, "UpdateWeights", Right::kAdmin, [](const Caller&) {
+    return NotInThisRelease("UpdateWeights", "load the new version beside the old one and unload that");
+  });
+}
+
+grpc::ServerUnaryReactor* ModelService::GetServerInfo(grpc::CallbackServerContext* call,
+                                                      const v1::GetServerInfoRequest* /*request*/,
+                                                      v1::ServerInfo* response) {
+  return Answer(context_, call, "GetServerInfo", Right::kUse, [&](const Caller&) { return Info(context_, response); });
 }
 
 grpc::ServerUnaryReactor* ModelService::Drain(grpc::CallbackServerContext* call, const v1::DrainRequest* /*request*/,
                                               v1::DrainResponse* /*response*/) {
-  return Answer(call, "Drain", NotInThisRelease("Drain", "SIGTERM drains the server"));
+  return Answer(context_, call, "Drain", Right::kAdmin,
+                [](const Caller&) { return NotInThisRelease("Drain", "SIGTERM drains the server"); });
 }
 
 }  // namespace lstmd::server

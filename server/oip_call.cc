@@ -8,11 +8,11 @@ namespace lstmd::server {
 OipCall::OipCall(const Context& context, OipStats* stats, const grpc::CallbackServerContext& call,
                  const inference::ModelInferRequest* request, inference::ModelInferResponse* response)
     : UnaryWorkCall(context, call, "ModelInfer"),
-      inference_(context, stats),
+      inference_(context, stats, caller()),
       request_(*request),
       response_(*response) {}
 
-void OipCall::Start() {
+void OipCall::Begin() {
   if (absl::Status status = inference_.Parse(request_, &scratch()); !status.ok()) {
     End(status);
   } else if (!inference_.starts()) {

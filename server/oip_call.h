@@ -12,9 +12,9 @@ class OipCall final : public UnaryWorkCall {
  public:
   OipCall(const Context& context, OipStats* stats, const grpc::CallbackServerContext& call,
           const inference::ModelInferRequest* request, inference::ModelInferResponse* response);
-  void Start();
 
  private:
+  void Begin() override;
   // Not on gRPC's threads: it may wait for a device.
   void StartSession();
   void Submit();

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "engine/errors.h"
+#include "engine/names.h"
 #include "server/errors.h"
 
 namespace lstmd::server {
@@ -35,9 +36,15 @@ absl::Status OipInference::Parse(const inference::ModelInferRequest& request, Fl
   absl::StatusOr<OipParams> params = ReadOipParams(request);
   if (!params.ok()) return params.status();
   params_ = *std::move(params);
-  if (params_.in_sequence()) session_name_ = FormatSessionName(request.model_name(), params_.session);
+  if (params_.in_sequence()) {
+    session_name_ = FormatSessionName(request.model_name(), params_.session);
+    key_ = OwnedId(caller_.owner(), params_.session);
+  }
   const absl::StatusOr<int64_t> version = ReadOipVersion(request.model_version(), "model_version");
   if (!version.ok()) return version.status();
+  if (absl::Status status = caller_.CheckModel(request.model_name()); !status.ok()) {
+    return PrefixField(status, "model_name");
+  }
   absl::StatusOr<std::shared_ptr<Model>> model = context_.engine->FindModel(request.model_name(), *version);
   if (!model.ok()) return PrefixField(model.status(), "model_name");
   model_ = *std::move(model);
@@ -71,12 +78,13 @@ absl::Status OipInference::Check(FloatScratch* scratch) {
   int64_t rows_left = kMaxRows;
   result_.Clear();
   item_.emplace(sequence_, model_, &result_);
-  return item_->Check(context_.engine, scratch, &budget, &rows_left);
+  return item_->Check(context_.engine, caller_, scratch, &budget, &rows_left);
 }
 
 absl::Status OipInference::CreateSession(const std::optional<StateValues>& initial) const {
   CreateSessionParams create;
   create.model = request_->model_name();
+  create.owner = caller_.owner();
   create.id = params_.session;
   create.model_version = version_;
   create.initial_state = initial;
@@ -98,15 +106,15 @@ absl::Status OipInference::StartSession() {
   absl::Status status;
   for (int i = 0; i < kStartTries; ++i) {
     const absl::StatusOr<std::shared_ptr<Session>> living =
-        context_.engine->FindSession(request_->model_name(), params_.session, false);
+        context_.engine->FindSession(request_->model_name(), key_, false);
     if (living.ok() && VersionOf(ModelOf(**living)) == version_) {
-      status = context_.engine->ResetSession(request_->model_name(), params_.session, initial).status();
+      status = context_.engine->ResetSession(request_->model_name(), key_, initial).status();
       if (!absl::IsNotFound(status)) break;
       continue;
     }
     if (living.ok()) {
       // It runs in another version, and starts anew in this one.
-      status = context_.engine->DeleteSession(request_->model_name(), params_.session);
+      status = context_.engine->DeleteSession(request_->model_name(), key_);
       if (!status.ok() && !absl::IsNotFound(status)) break;
     }
     status = CreateSession(initial);

@@ -5,12 +5,14 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/time/clock.h"
 #include "inference/grpc_service.pb.h"
+#include "server/caller.h"
 #include "server/context.h"
 #include "server/oip_params.h"
 #include "server/oip_stats.h"
@@ -27,8 +29,9 @@ namespace lstmd::server {
 // each work that ended well and Fail for each that did not; Complete. Not thread-safe: never two calls at a time.
 class OipInference {
  public:
-  // Both outlive it.
-  OipInference(const Context& context, OipStats* stats) : context_(context), stats_(*stats) {}
+  // `context` and `stats` outlive it.
+  OipInference(const Context& context, OipStats* stats, Caller caller)
+      : context_(context), stats_(*stats), caller_(std::move(caller)) {}
 
   // Checks all that can be without changing anything. `request` outlives the inference.
   absl::Status Parse(const inference::ModelInferRequest& request, FloatScratch* scratch);
@@ -58,6 +61,8 @@ class OipInference {
 
   const Context& context_;
   OipStats& stats_;
+  const Caller caller_;
+  std::string key_;  // of the session in the engine
   absl::Time arrival_ = absl::Now();
   const inference::ModelInferRequest* request_ = nullptr;
   OipParams params_;

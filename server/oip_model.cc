@@ -17,20 +17,24 @@ namespace lstmd::server {
 namespace {
 
 template <typename Request>
-absl::StatusOr<std::shared_ptr<Model>> FindModel(const Context& context, const Request& request) {
+absl::StatusOr<std::shared_ptr<Model>> FindModel(const Context& context, const Caller& caller, const Request& request) {
   const absl::StatusOr<int64_t> version = ReadOipVersion(request.version(), "version");
   if (!version.ok()) return version.status();
+  if (absl::Status status = caller.CheckModel(request.name()); !status.ok()) return PrefixField(status, "name");
   absl::StatusOr<std::shared_ptr<Model>> model = context.engine->FindModel(request.name(), *version);
   if (!model.ok()) return PrefixField(model.status(), "name");
   return model;
 }
 
-absl::Status ForEachModel(const Context& context, absl::FunctionRef<void(const ModelInfo&)> visit) {
+absl::Status ForEachModel(const Context& context, const Caller& caller,
+                          absl::FunctionRef<void(const ModelInfo&)> visit) {
   std::string token;
   do {
     absl::StatusOr<Page<ModelInfo>> page = context.engine->ListModels(0, token);
     if (!page.ok()) return page.status();
-    for (const ModelInfo& model : page->items) visit(model);
+    for (const ModelInfo& model : page->items) {
+      if (caller.MayUse(model.name)) visit(model);
+    }
     token = page->next_token;
   } while (!token.empty());
   return absl::OkStatus();
@@ -80,33 +84,34 @@ absl::Status UnknownParameter(const std::string& key) {
 
 }  // namespace
 
-absl::Status OipModelReady(const Context& context, const inference::ModelReadyRequest& request,
+absl::Status OipModelReady(const Context& context, const Caller& caller, const inference::ModelReadyRequest& request,
                            inference::ModelReadyResponse* response) {
-  const absl::Status status = FindModel(context, request).status();
-  if (absl::IsInvalidArgument(status)) return status;
+  const absl::Status status = FindModel(context, caller, request).status();
+  if (absl::IsInvalidArgument(status) || absl::IsPermissionDenied(status)) return status;
   response->set_ready(status.ok());
   return absl::OkStatus();
 }
 
-absl::Status OipModelMetadata(const Context& context, const inference::ModelMetadataRequest& request,
+absl::Status OipModelMetadata(const Context& context, const Caller& caller,
+                              const inference::ModelMetadataRequest& request,
                               inference::ModelMetadataResponse* response) {
-  const absl::StatusOr<std::shared_ptr<Model>> model = FindModel(context, request);
+  const absl::StatusOr<std::shared_ptr<Model>> model = FindModel(context, caller, request);
   if (!model.ok()) return model.status();
   const ModelSpec& spec = SpecOf(**model);
   response->set_name(NameOf(**model));
   response->set_platform("lstmd");
   AddTensor("INPUT", spec, spec.input_size, response->mutable_inputs());
   AddTensor("OUTPUT", spec, spec.output_size(), response->mutable_outputs());
-  return ForEachModel(context, [&](const ModelInfo& info) {
+  return ForEachModel(context, caller, [&](const ModelInfo& info) {
     if (info.name == NameOf(**model) && info.state == ModelState::kReady) {
       response->add_versions(std::to_string(info.version));
     }
   });
 }
 
-absl::Status OipModelConfig(const Context& context, const inference::ModelConfigRequest& request,
+absl::Status OipModelConfig(const Context& context, const Caller& caller, const inference::ModelConfigRequest& request,
                             inference::ModelConfigResponse* response) {
-  const absl::StatusOr<std::shared_ptr<Model>> model = FindModel(context, request);
+  const absl::StatusOr<std::shared_ptr<Model>> model = FindModel(context, caller, request);
   if (!model.ok()) return model.status();
   const ModelSpec& spec = SpecOf(**model);
   inference::ModelConfig& config = *response->mutable_config();
@@ -124,16 +129,16 @@ absl::Status OipModelConfig(const Context& context, const inference::ModelConfig
   return absl::OkStatus();
 }
 
-absl::Status OipModelStatistics(const Context& context, const OipStats& stats,
+absl::Status OipModelStatistics(const Context& context, const Caller& caller, const OipStats& stats,
                                 const inference::ModelStatisticsRequest& request,
                                 inference::ModelStatisticsResponse* response) {
   const absl::StatusOr<int64_t> version = ReadOipVersion(request.version(), "version");
   if (!version.ok()) return version.status();
   if (!request.name().empty()) {
-    const absl::StatusOr<std::shared_ptr<Model>> model = FindModel(context, request);
+    const absl::StatusOr<std::shared_ptr<Model>> model = FindModel(context, caller, request);
     if (!model.ok()) return model.status();
   }
-  return ForEachModel(context, [&](const ModelInfo& info) {
+  return ForEachModel(context, caller, [&](const ModelInfo& info) {
     const bool asked = (request.name().empty() || info.name == request.name()) &&
                        (*version == 0 || info.version == *version) && info.state == ModelState::kReady;
     if (!asked) return;
@@ -145,9 +150,9 @@ absl::Status OipModelStatistics(const Context& context, const OipStats& stats,
   });
 }
 
-absl::Status OipIndex(const Context& context, const inference::RepositoryIndexRequest& request,
+absl::Status OipIndex(const Context& context, const Caller& caller, const inference::RepositoryIndexRequest& request,
                       inference::RepositoryIndexResponse* response) {
-  return ForEachModel(context, [&](const ModelInfo& info) {
+  return ForEachModel(context, caller, [&](const ModelInfo& info) {
     if (request.ready() && info.state != ModelState::kReady) return;
     auto& one = *response->add_models();
     one.set_name(info.name);
@@ -157,8 +162,10 @@ absl::Status OipIndex(const Context& context, const inference::RepositoryIndexRe
   });
 }
 
-absl::Status OipLoad(const Context& context, const inference::RepositoryModelLoadRequest& request) {
+absl::Status OipLoad(const Context& context, const Caller& caller,
+                     const inference::RepositoryModelLoadRequest& request) {
   if (!request.parameters().empty()) return UnknownParameter(request.parameters().begin()->first);
+  if (absl::Status status = caller.CheckModel(request.model_name()); !status.ok()) return status;
   const absl::StatusOr<ModelInfo> info = context.engine->LoadModel(request.model_name(), 0, "");
   if (absl::IsAlreadyExists(info.status())) return absl::OkStatus();
   if (!info.ok()) return info.status();
@@ -166,7 +173,8 @@ absl::Status OipLoad(const Context& context, const inference::RepositoryModelLoa
   return absl::OkStatus();
 }
 
-absl::Status OipUnload(const Context& context, const inference::RepositoryModelUnloadRequest& request) {
+absl::Status OipUnload(const Context& context, const Caller& caller,
+                       const inference::RepositoryModelUnloadRequest& request) {
   bool force = false;
   for (const auto& [key, parameter] : request.parameters()) {
     // It says what to do with the models of an ensemble, of which there are none.
@@ -177,6 +185,7 @@ absl::Status OipUnload(const Context& context, const inference::RepositoryModelU
     }
     force = parameter.bool_param();
   }
+  if (absl::Status status = caller.CheckModel(request.model_name()); !status.ok()) return status;
   absl::Status status = context.engine->UnloadModel(request.model_name(), 0, force);
   if (status.ok()) spdlog::info("unloaded {}", request.model_name());
   return status;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/oip_service.h"
 
+#include <utility>
+
 #include "server/oip_call.h"
 #include "server/oip_model.h"
 #include "server/oip_stream.h"
@@ -14,18 +16,19 @@ using Reactor = OipService::Reactor;
 Reactor* OipService::ServerLive(Call* call, const inference::ServerLiveRequest* /*request*/,
                                 inference::ServerLiveResponse* response) {
   response->set_live(true);
-  return Answer(call, "ServerLive", absl::OkStatus());
+  return Answer(context_, call, "ServerLive", Right::kOpen, [](const Caller&) { return absl::OkStatus(); });
 }
 
 Reactor* OipService::ServerReady(Call* call, const inference::ServerReadyRequest* /*request*/,
                                  inference::ServerReadyResponse* response) {
   response->set_ready(!context_.draining.load(std::memory_order_relaxed) && healthy_());
-  return Answer(call, "ServerReady", absl::OkStatus());
+  return Answer(context_, call, "ServerReady", Right::kOpen, [](const Caller&) { return absl::OkStatus(); });
 }
 
 Reactor* OipService::ModelReady(Call* call, const inference::ModelReadyRequest* request,
                                 inference::ModelReadyResponse* response) {
-  return Answer(call, "ModelReady", OipModelReady(context_, *request, response));
+  return Answer(context_, call, "ModelReady", Right::kUse,
+                [&](const Caller& caller) { return OipModelReady(context_, caller, *request, response); });
 }
 
 Reactor* OipService::ServerMetadata(Call* call, const inference::ServerMetadataRequest* /*request*/,
@@ -36,13 +39,13 @@ Reactor* OipService::ServerMetadata(Call* call, const inference::ServerMetadataR
                                 "binary_tensor_data", "parameters", "statistics"}) {
     response->add_extensions(extension);
   }
-  return Answer(call, "ServerMetadata", absl::OkStatus());
+  return Answer(context_, call, "ServerMetadata", Right::kUse, [](const Caller&) { return absl::OkStatus(); });
 }
 
 Reactor* OipService::ModelMetadata(Call* call, const inference::ModelMetadataRequest* request,
                                    inference::ModelMetadataResponse* response) {
-  return AnswerFromPool(context_.session_pool, call, "ModelMetadata",
-                        [=] { return OipModelMetadata(context_, *request, response); });
+  return AnswerFromPool(context_, context_.session_pool, call, "ModelMetadata", Right::kUse,
+                        [=](const Caller& caller) { return OipModelMetadata(context_, caller, *request, response); });
 }
 
 Reactor* OipService::ModelInfer(Call* call, const inference::ModelInferRequest* request,
@@ -56,44 +59,52 @@ grpc::ServerBidiReactor<inference::ModelInferRequest, inference::ModelStreamInfe
 OipService::ModelStreamInfer(Call* call) {
   const auto header = call->client_metadata().find("triton_grpc_error");
   const bool end_at_error = header != call->client_metadata().end() && header->second == "true";
-  auto* reactor = new OipStream(context_, &stats_, end_at_error);
+  absl::StatusOr<Caller> caller = Admit(context_, *call, "ModelStreamInfer", Right::kUse);
+  if (!caller.ok()) {
+    return RefuseStream<grpc::ServerBidiReactor<inference::ModelInferRequest, inference::ModelStreamInferResponse>>(
+        "ModelStreamInfer", caller.status());
+  }
+  auto* reactor = new OipStream(context_, *std::move(caller), &stats_, end_at_error);
   reactor->Start();
   return reactor;
 }
 
 Reactor* OipService::ModelConfig(Call* call, const inference::ModelConfigRequest* request,
                                  inference::ModelConfigResponse* response) {
-  return Answer(call, "ModelConfig", OipModelConfig(context_, *request, response));
+  return Answer(context_, call, "ModelConfig", Right::kUse,
+                [&](const Caller& caller) { return OipModelConfig(context_, caller, *request, response); });
 }
 
 Reactor* OipService::ModelStatistics(Call* call, const inference::ModelStatisticsRequest* request,
                                      inference::ModelStatisticsResponse* response) {
-  return AnswerFromPool(context_.session_pool, call, "ModelStatistics",
-                        [=] { return OipModelStatistics(context_, stats_, *request, response); });
+  return AnswerFromPool(
+      context_, context_.session_pool, call, "ModelStatistics", Right::kUse,
+      [=](const Caller& caller) { return OipModelStatistics(context_, caller, stats_, *request, response); });
 }
 
 Reactor* OipService::RepositoryIndex(Call* call, const inference::RepositoryIndexRequest* request,
                                      inference::RepositoryIndexResponse* response) {
-  return AnswerFromPool(context_.session_pool, call, "RepositoryIndex",
-                        [=] { return OipIndex(context_, *request, response); });
+  return AnswerFromPool(context_, context_.session_pool, call, "RepositoryIndex", Right::kUse,
+                        [=](const Caller& caller) { return OipIndex(context_, caller, *request, response); });
 }
 
 Reactor* OipService::RepositoryModelLoad(Call* call, const inference::RepositoryModelLoadRequest* request,
                                          inference::RepositoryModelLoadResponse* /*response*/) {
-  return AnswerFromPool(context_.model_pool, call, "RepositoryModelLoad", [=] { return OipLoad(context_, *request); });
+  return AnswerFromPool(context_, context_.model_pool, call, "RepositoryModelLoad", Right::kAdmin,
+                        [=](const Caller& caller) { return OipLoad(context_, caller, *request); });
 }
 
 Reactor* OipService::RepositoryModelUnload(Call* call, const inference::RepositoryModelUnloadRequest* request,
                                            inference::RepositoryModelUnloadResponse* /*response*/) {
-  return AnswerFromPool(context_.model_pool, call, "RepositoryModelUnload",
-                        [=] { return OipUnload(context_, *request); });
+  return AnswerFromPool(context_, context_.model_pool, call, "RepositoryModelUnload", Right::kAdmin,
+                        [=](const Caller& caller) { return OipUnload(context_, caller, *request); });
 }
 
 // What clients may try and can do without.
-#define LSTMD_NOT_SERVED(Rpc)                                                      \
-  Reactor* OipService::Rpc(Call* call, const inference::Rpc##Request* /*request*/, \
-                           inference::Rpc##Response* /*response*/) {               \
-    return Answer(call, #Rpc, NotInThisRelease(#Rpc, ""));                         \
+#define LSTMD_NOT_SERVED(Rpc)                                                                                     \
+  Reactor* OipService::Rpc(Call* call, const inference::Rpc##Request* /*request*/,                                \
+                           inference::Rpc##Response* /*response*/) {                                              \
+    return Answer(context_, call, #Rpc, Right::kAdmin, [](const Caller&) { return NotInThisRelease(#Rpc, ""); }); \
   }
 LSTMD_NOT_SERVED(SystemSharedMemoryStatus)
 LSTMD_NOT_SERVED(SystemSharedMemoryRegister)

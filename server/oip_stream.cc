@@ -16,7 +16,7 @@ namespace lstmd::server {
 
 inference::ModelInferRequest* OipStream::NextRequest() {
   reading_request_.clear();
-  return &reading_request_.emplace_back(context_, stats_).message;
+  return &reading_request_.emplace_back(context_, stats_, caller_).message;
 }
 
 inference::ModelStreamInferResponse* OipStream::TakeReply(Credit* answered) {
@@ -186,13 +186,17 @@ OipStream::Request* OipStream::NextInLine(const std::string& key) {
 }
 
 void OipStream::SubmitRequest(Request* request) {
-  const absl::Status status = request->infer.Prepare(&request->scratch, [&](size_t row) -> ItemWork& {
+  absl::Status status = request->infer.Prepare(&request->scratch, [&](size_t row) -> ItemWork& {
     RowWork& work = request->works.emplace_back();
     work.row = row;
     work.sink = sink();
     work.request = request;
     return work;
   });
+  uint64_t steps = 0;
+  for (const RowWork& work : request->works) steps += work.steps;
+  if (status.ok()) status = caller_.CheckValid();
+  if (status.ok()) status = caller_.Enter(request->works.size(), steps);
   absl::InlinedVector<Work*, 4> batch;
   {
     MutexLock lock(&mutex_);

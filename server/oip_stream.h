@@ -12,6 +12,7 @@
 #include <list>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "absl/container/flat_hash_map.h"
 #include "inference/grpc_service.pb.h"
@@ -24,8 +25,8 @@ namespace lstmd::server {
 class OipStream final : public BidiStream<inference::ModelInferRequest, inference::ModelStreamInferResponse> {
  public:
   // `end_at_error`: the first error ends the stream, as its status.
-  OipStream(const Context& context, OipStats* stats, bool end_at_error)
-      : BidiStream(context), stats_(stats), end_at_error_(end_at_error) {}
+  OipStream(const Context& context, Caller caller, OipStats* stats, bool end_at_error)
+      : BidiStream(context, std::move(caller)), stats_(stats), end_at_error_(end_at_error) {}
 
  private:
   struct Request;
@@ -37,7 +38,7 @@ class OipStream final : public BidiStream<inference::ModelInferRequest, inferenc
 
   // From its message to its reply. The reader's, then the pool's if it waits there, then the engine's.
   struct Request {
-    Request(const Context& context, OipStats* stats) : infer(context, stats) {}
+    Request(const Context& context, OipStats* stats, const Caller& caller) : infer(context, stats, caller) {}
     inference::ModelInferRequest message;
     inference::ModelStreamInferResponse reply;
     OipInference infer;

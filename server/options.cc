@@ -21,7 +21,8 @@ constexpr char kFooter[] =
     "Durations are written 250ms, 30s, 5m, 1h30m; sizes 65536, 64KiB, 64MiB, 1GiB.\n\n"
     "Examples:\n"
     "  lstmd --repository models\n"
-    "  lstmd --repository models --listen 0.0.0.0:8001 --listen unix:/run/lstmd.sock --log-format json\n\n"
+    "  lstmd --repository models --listen 0.0.0.0:8001 --tls-cert server.pem --tls-key server.key --auth-file tokens\n"
+    "  lstmd --repository models --listen unix:/run/lstmd.sock --log-format json\n\n"
     "A repository is a folder NAME/VERSION/ with model.safetensors or model.onnx, and lstm.json where the file does\n"
     "not say everything. Signals: SIGTERM or SIGINT ends well: what is in flight is answered first; a second one ends\n"
     "at once.\n\n"
@@ -83,6 +84,10 @@ class Flags {
                      ->type_name("DURATION"));
   }
 
+  void AddFlag(const std::string& flag, bool* value, const std::string& help) {
+    Finish(flag, app_.add_flag(flag, *value, help));
+  }
+
   template <typename T>
   CLI::Option* AddSize(const std::string& flag, T* value, const std::string& help) {
     return Add(flag, value, help)->transform(CLI::AsSizeValue(false))->type_name("SIZE");
@@ -119,6 +124,32 @@ void AddFlags(CLI::App* app, ServerOptions* options) {
   serving.AddDuration("--keepalive-time", &options->keepalive_time, "Ping a silent connection after this long");
   serving.AddDuration("--keepalive-timeout", &options->keepalive_timeout,
                       "Drop it when the ping has no answer for so long");
+
+  Flags security(app, "Security");
+  TransportOptions& transport = options->transport;
+  security
+      .Add("--tls-cert", &transport.tls_cert, "Certificate chain of the server (PEM); TCP is then served with TLS only")
+      ->type_name("FILE");
+  security.Add("--tls-key", &transport.tls_key, "Its private key (PEM)")->type_name("FILE");
+  security
+      .Add("--tls-client-ca", &transport.tls_client_ca,
+           "Clients must present a certificate of one of these authorities (PEM)")
+      ->type_name("FILE");
+  security.AddFlag("--allow-plaintext", &transport.allow_plaintext,
+                   "Serve plain text on addresses that other machines can reach. Without it only on loopback and unix "
+                   "sockets");
+  security
+      .Add("--auth-file", &options->access.auth_file,
+           "Who may call: a line TENANT ROLE sha256:HASH or cert:NAME for each token (lstmctl token new) or client "
+           "certificate. Sessions are their tenant's own. Empty: everyone may do all")
+      ->type_name("FILE");
+  security
+      .Add("--quota-file", &options->access.quota_file,
+           "What tenants may use (JSON): requests_per_second, steps_per_second, sessions, state_bytes, in_flight, "
+           "models")
+      ->type_name("FILE");
+  security.AddDuration("--reload-interval", &options->access.reload_interval,
+                       "How often these files are looked at for changes");
 
   Flags computing(app, "Computing");
   computing
@@ -214,6 +245,7 @@ std::optional<ServerOptions> ParseOptions(int argc, const char* const* argv, std
     *exit_code = 2;
     return std::nullopt;
   }
+  options.transport.reload_interval = options.access.reload_interval;
   return options;
 }
 

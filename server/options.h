@@ -12,7 +12,9 @@
 
 #include "absl/time/time.h"
 #include "engine/engine.h"
+#include "server/access.h"
 #include "server/context.h"
+#include "server/transport.h"
 
 namespace lstmd::server {
 
@@ -23,6 +25,8 @@ struct ServerOptions {
   int threads = 0;
   EngineOptions engine;
   Limits limits;
+  AccessOptions access;
+  TransportOptions transport;
   absl::Duration keepalive_time = absl::Seconds(60);
   absl::Duration keepalive_timeout = absl::Seconds(20);
   absl::Duration drain_timeout = absl::Seconds(30);

@@ -19,21 +19,35 @@ void Finish(grpc::ServerUnaryReactor* reactor, std::string_view rpc, const absl:
 
 }  // namespace
 
-grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* call, std::string_view rpc, const absl::Status& status) {
+absl::StatusOr<Caller> Admit(const Context& context, const grpc::CallbackServerContext& call, std::string_view rpc,
+                             Right right) {
+  if (context.access == nullptr) return Caller();
+  return context.access->Admit(call, rpc, right);
+}
+
+grpc::ServerUnaryReactor* Answer(const Context& context, grpc::CallbackServerContext* call, std::string_view rpc,
+                                 Right right, absl::FunctionRef<absl::Status(const Caller&)> body) {
   grpc::ServerUnaryReactor* reactor = call->DefaultReactor();
-  Finish(reactor, rpc, status);
+  const absl::StatusOr<Caller> caller = Admit(context, *call, rpc, right);
+  Finish(reactor, rpc, caller.ok() ? body(*caller) : caller.status());
   return reactor;
 }
 
-grpc::ServerUnaryReactor* AnswerFromPool(BlockingPool* pool, grpc::CallbackServerContext* call, std::string_view rpc,
-                                         std::function<absl::Status()> body) {
+grpc::ServerUnaryReactor* AnswerFromPool(const Context& context, BlockingPool* pool, grpc::CallbackServerContext* call,
+                                         std::string_view rpc, Right right,
+                                         std::function<absl::Status(const Caller&)> body) {
   grpc::ServerUnaryReactor* reactor = call->DefaultReactor();
-  const bool queued = pool->Run([call, reactor, rpc, body = std::move(body)] {
+  absl::StatusOr<Caller> caller = Admit(context, *call, rpc, right);
+  if (!caller.ok()) {
+    Finish(reactor, rpc, caller.status());
+    return reactor;
+  }
+  const bool queued = pool->Run([call, reactor, rpc, caller = *std::move(caller), body = std::move(body)] {
     if (call->IsCancelled()) {
       reactor->Finish(grpc::Status(grpc::StatusCode::CANCELLED, "the client gave up before the call's turn came"));
       return;
     }
-    Finish(reactor, rpc, body());
+    Finish(reactor, rpc, body(caller));
   });
   if (!queued) Finish(reactor, rpc, PoolFull());
   return reactor;

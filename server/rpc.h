@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How the calls of the control plane are answered.
+// How calls are let in, and those of the control plane answered. No rpc does anything before it is admitted.
 #ifndef LSTMD_SERVER_RPC_H_
 #define LSTMD_SERVER_RPC_H_
 
@@ -8,20 +8,43 @@
 #include <string>
 #include <string_view>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/server_callback.h"
-#include "server/blocking_pool.h"
+#include "server/access.h"
+#include "server/context.h"
+#include "server/errors.h"
+#include "server/logging.h"
 
 namespace lstmd::server {
 
-// Answers a call at once.
-grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* call, std::string_view rpc, const absl::Status& status);
+// Errors of AccessControl::Admit.
+absl::StatusOr<Caller> Admit(const Context& context, const grpc::CallbackServerContext& call, std::string_view rpc,
+                             Right right);
+
+// Answers a call at once with what `body` returns.
+grpc::ServerUnaryReactor* Answer(const Context& context, grpc::CallbackServerContext* call, std::string_view rpc,
+                                 Right right, absl::FunctionRef<absl::Status(const Caller&)> body);
 
 // Answers a call with what `body` returns, which runs on `pool` and may block. Request and response outlive it. A call
 // that the client has given up by the time its turn comes is not run.
-grpc::ServerUnaryReactor* AnswerFromPool(BlockingPool* pool, grpc::CallbackServerContext* call, std::string_view rpc,
-                                         std::function<absl::Status()> body);
+grpc::ServerUnaryReactor* AnswerFromPool(const Context& context, BlockingPool* pool, grpc::CallbackServerContext* call,
+                                         std::string_view rpc, Right right,
+                                         std::function<absl::Status(const Caller&)> body);
+
+// Answers a stream that is not admitted. Reactor: the stream's class in grpc.
+template <typename Reactor>
+Reactor* RefuseStream(std::string_view rpc, const absl::Status& status) {
+  class Refusal final : public Reactor {
+   public:
+    explicit Refusal(const absl::Status& status) { this->Finish(ToGrpcStatus(status)); }
+    void OnDone() override { delete this; }
+  };
+  LogFailure(Plane::kData, rpc, status);
+  return new Refusal(status);
+}
 
 // RESOURCE_EXHAUSTED / QUEUE_FULL: more calls wait for the pool than may.
 absl::Status PoolFull();

@@ -15,7 +15,7 @@ RunSequencesCall::RunSequencesCall(const Context& context, const grpc::CallbackS
     : UnaryWorkCall(context, call, "RunSequences"), request_(*request), response_(*response) {}
 
 absl::StatusOr<std::shared_ptr<Model>> RunSequencesCall::FindModel() {
-  absl::StatusOr<std::string_view> name = ParseModelName(request_.model());
+  absl::StatusOr<std::string_view> name = ParseModelName(request_.model(), caller());
   if (!name.ok()) return PrefixField(name.status(), "model");
   if (request_.version() < 0) {
     return InvalidArgument("MODEL_VERSION", absl::StrCat("got version ", request_.version(), ", want 0 or more"))
@@ -24,7 +24,7 @@ absl::StatusOr<std::shared_ptr<Model>> RunSequencesCall::FindModel() {
   return context().engine->FindModel(*name, request_.version());
 }
 
-void RunSequencesCall::Start() {
+void RunSequencesCall::Begin() {
   const int count = request_.sequences_size();
   if (count < 1 || count > kMaxItems) {
     Fail(InvalidArgument("ITEM_COUNT", absl::StrCat("got ", count, " sequences, want 1 to ", kMaxItems))
@@ -45,7 +45,7 @@ void RunSequencesCall::Start() {
   for (int i = 0; i < count; ++i) {
     const auto index = static_cast<size_t>(i);
     SequenceItem& item = items_.emplace_back(request_.sequences(i), *model, response_.add_results());
-    const absl::Status status = item.Check(context().engine, &scratch(), &budget, &rows_left);
+    const absl::Status status = item.Check(context().engine, caller(), &scratch(), &budget, &rows_left);
     if (!status.ok()) {
       errors_[index] = InItem(status, "sequences", index);
       continue;

@@ -16,9 +16,9 @@ class RunSequencesCall final : public UnaryWorkCall {
  public:
   RunSequencesCall(const Context& context, const grpc::CallbackServerContext& call,
                    const v1::RunSequencesRequest* request, v1::RunSequencesResponse* response);
-  void Start();
 
  private:
+  void Begin() override;
   absl::StatusOr<std::shared_ptr<Model>> FindModel();
   void OnWorkDone(ItemWork& work, const absl::Status& status) override;
   absl::Status Complete() override;

@@ -11,6 +11,7 @@
 #include "grpcpp/health_check_service_interface.h"
 #include "grpcpp/server.h"
 #include "grpcpp/server_builder.h"
+#include "server/access.h"
 #include "server/device.h"
 #include "server/inference_service.h"
 #include "server/model_service.h"
@@ -34,8 +35,10 @@ int Milliseconds(absl::Duration duration) {
 
 class RunningServer final : public Server {
  public:
-  RunningServer(const ServerOptions& options, std::unique_ptr<Engine> engine)
-      : engine_(std::move(engine)),
+  RunningServer(const ServerOptions& options, std::shared_ptr<const AccessControl> access,
+                std::unique_ptr<Engine> engine)
+      : access_(std::move(access)),
+        engine_(std::move(engine)),
         session_pool_(std::make_unique<BlockingPool>(kSessionThreads, kMaxQueuedCalls)),
         model_pool_(std::make_unique<BlockingPool>(kModelThreads, kMaxQueuedCalls)),
         inference_service_(context_),
@@ -44,6 +47,7 @@ class RunningServer final : public Server {
         oip_service_(context_, [this] { return healthy(); }) {
     context_.engine = engine_.get();
     context_.limits = options.limits;
+    context_.access = access_.get();
     context_.streams = &streams_;
     context_.session_pool = session_pool_.get();
     context_.model_pool = model_pool_.get();
@@ -66,7 +70,7 @@ class RunningServer final : public Server {
     server_.reset();
   }
 
-  absl::Status Listen(const ServerOptions& options);
+  absl::Status Listen(const ServerOptions& options, const Transport& transport);
 
   const std::vector<std::string>& addresses() const override { return addresses_; }
   Engine& engine() override { return *engine_; }
@@ -77,6 +81,7 @@ class RunningServer final : public Server {
   bool Drain(absl::Time deadline) override;
 
  private:
+  const std::shared_ptr<const AccessControl> access_;
   std::unique_ptr<Engine> engine_;
   StreamRegistry streams_;
   std::unique_ptr<BlockingPool> session_pool_;
@@ -90,7 +95,7 @@ class RunningServer final : public Server {
   std::unique_ptr<grpc::Server> server_;
 };
 
-absl::Status RunningServer::Listen(const ServerOptions& options) {
+absl::Status RunningServer::Listen(const ServerOptions& options, const Transport& transport) {
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
@@ -110,7 +115,7 @@ absl::Status RunningServer::Listen(const ServerOptions& options) {
   builder.RegisterService(&oip_service_);
   std::vector<int> ports(options.listen.size(), -1);
   for (size_t i = 0; i < options.listen.size(); ++i) {
-    builder.AddListeningPort(options.listen[i], grpc::InsecureServerCredentials(), &ports[i]);
+    builder.AddListeningPort(options.listen[i], transport.For(options.listen[i]), &ports[i]);
   }
   server_ = builder.BuildAndStart();
   for (size_t i = 0; i < ports.size(); ++i) {
@@ -148,18 +153,43 @@ bool RunningServer::Drain(absl::Time deadline) {
   return true;
 }
 
-}  // namespace
+// Who is let in, and how; made first, so that what is wrong with the flags does not wait for models to load.
+struct Door {
+  std::shared_ptr<const AccessControl> access;
+  Transport transport;
+};
 
-absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, std::unique_ptr<Engine> engine) {
-  auto server = std::make_unique<RunningServer>(options, std::move(engine));
-  if (absl::Status status = server->Listen(options); !status.ok()) return status;
+absl::StatusOr<Door> MakeDoor(const ServerOptions& options) {
+  absl::StatusOr<Transport> transport = Transport::Create(options.transport, options.listen);
+  if (!transport.ok()) return transport.status();
+  absl::StatusOr<std::shared_ptr<const AccessControl>> access = AccessControl::Create(options.access);
+  if (!access.ok()) return access.status();
+  return Door{*std::move(access), *std::move(transport)};
+}
+
+absl::StatusOr<std::unique_ptr<Server>> Serve(const ServerOptions& options, const Door& door,
+                                              std::unique_ptr<Engine> engine) {
+  auto server = std::make_unique<RunningServer>(options, door.access, std::move(engine));
+  if (absl::Status status = server->Listen(options, door.transport); !status.ok()) return status;
   return server;
 }
 
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, std::unique_ptr<Engine> engine) {
+  const absl::StatusOr<Door> door = MakeDoor(options);
+  if (!door.ok()) return door.status();
+  return Serve(options, *door, std::move(engine));
+}
+
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
+  const absl::StatusOr<Door> door = MakeDoor(options);
+  if (!door.ok()) return door.status();
   absl::StatusOr<std::vector<std::unique_ptr<Backend>>> backends = MakeBackends(options);
   if (!backends.ok()) return backends.status();
-  absl::StatusOr<std::unique_ptr<Engine>> engine = Engine::Create(options.engine, *std::move(backends));
+  EngineOptions engine_options = options.engine;
+  engine_options.sessions.quota_of = [access = door->access](std::string_view owner) { return access->QuotaOf(owner); };
+  absl::StatusOr<std::unique_ptr<Engine>> engine = Engine::Create(engine_options, *std::move(backends));
   if (!engine.ok()) return engine.status();
   if (!options.engine.repository.empty()) {
     absl::StatusOr<int> ready = (*engine)->LoadRepository();
@@ -182,7 +212,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
     } while (!token.empty());
     spdlog::info("{} models ready, {} failed, from {}", *ready, failed, options.engine.repository);
   }
-  return Start(options, *std::move(engine));
+  return Serve(options, *door, *std::move(engine));
 }
 
 }  // namespace lstmd::server

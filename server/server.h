@@ -17,10 +17,12 @@ namespace lstmd::server {
 class Server {
  public:
   // Makes backends and engine as the options say, loads the repository, and serves. A model that does not load is
-  // logged and listed; the others are served. Errors: those of the flags' values (INVALID_ARGUMENT, NOT_FOUND for the
-  // repository), UNAVAILABLE / DEVICE_UNAVAILABLE, UNAVAILABLE / LISTEN when an address cannot be listened on.
+  // logged and listed; the others are served. Errors: those of the flags' values (INVALID_ARGUMENT, NOT_FOUND for a
+  // folder or file; of AccessControl and Transport), UNAVAILABLE / DEVICE_UNAVAILABLE, UNAVAILABLE / LISTEN when an
+  // address cannot be listened on.
   static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options);
-  // Serves an engine that is there; of options.engine only what the API tells of it is used.
+  // Serves an engine that is there; of options.engine only what the API tells of it is used, so that quotas of sessions
+  // and state do not hold.
   static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options, std::unique_ptr<Engine> engine);
 
   // Ends at once: calls in flight are cancelled. Drain first to end well.

@@ -57,8 +57,8 @@ std::map<std::string, std::string> Labels(const v1::Session& session) {
   return {session.labels().begin(), session.labels().end()};
 }
 
-absl::StatusOr<SessionName> ReadName(std::string_view name, std::string_view field) {
-  absl::StatusOr<SessionName> parsed = ParseSessionName(name);
+absl::StatusOr<SessionName> ReadName(std::string_view name, std::string_view field, const Caller& caller) {
+  absl::StatusOr<SessionName> parsed = ParseSessionName(name, caller);
   if (!parsed.ok()) return PrefixField(parsed.status(), field);
   return parsed;
 }
@@ -72,12 +72,14 @@ absl::Status CheckDurability(const v1::Session& session) {
 
 }  // namespace
 
-absl::Status SessionService::Create(const v1::CreateSessionRequest& request, v1::Session* response) {
-  absl::StatusOr<std::string_view> model = ParseModelName(request.parent());
+absl::Status SessionService::Create(const Caller& caller, const v1::CreateSessionRequest& request,
+                                    v1::Session* response) {
+  absl::StatusOr<std::string_view> model = ParseModelName(request.parent(), caller);
   if (!model.ok()) return PrefixField(model.status(), "parent");
   if (absl::Status status = CheckDurability(request.session()); !status.ok()) return status;
   CreateSessionParams params;
   params.model = *model;
+  params.owner = caller.owner();
   params.id = request.session_id();
   params.exists_ok = request.exists_ok();
   params.model_version = request.session().model_version();
@@ -109,30 +111,32 @@ absl::Status SessionService::Create(const v1::CreateSessionRequest& request, v1:
   return absl::OkStatus();
 }
 
-absl::Status SessionService::Get(const v1::GetSessionRequest& request, v1::Session* response) {
-  absl::StatusOr<SessionName> name = ReadName(request.name(), "name");
+absl::Status SessionService::Get(const Caller& caller, const v1::GetSessionRequest& request, v1::Session* response) {
+  absl::StatusOr<SessionName> name = ReadName(request.name(), "name", caller);
   if (!name.ok()) return name.status();
-  absl::StatusOr<std::shared_ptr<Session>> session = context_.engine->FindSession(name->model, name->id, false);
+  absl::StatusOr<std::shared_ptr<Session>> session = context_.engine->FindSession(name->model, name->key, false);
   if (!session.ok()) return session.status();
-  absl::StatusOr<SessionInfo> info = context_.engine->GetSession(name->model, name->id, request.include_state());
+  absl::StatusOr<SessionInfo> info = context_.engine->GetSession(name->model, name->key, request.include_state());
   if (!info.ok()) return info.status();
   ToProto(*info, &SpecOf(ModelOf(**session)), response);
   return absl::OkStatus();
 }
 
-absl::Status SessionService::List(const v1::ListSessionsRequest& request, v1::ListSessionsResponse* response) {
-  absl::StatusOr<std::string_view> model = ParseModelNameOrAll(request.parent());
+absl::Status SessionService::List(const Caller& caller, const v1::ListSessionsRequest& request,
+                                  v1::ListSessionsResponse* response) {
+  absl::StatusOr<std::string_view> model = ParseModelNameOrAll(request.parent(), caller);
   if (!model.ok()) return PrefixField(model.status(), "parent");
   absl::StatusOr<Page<SessionInfo>> page =
-      context_.engine->ListSessions(*model, request.page_size(), request.page_token());
+      context_.engine->ListSessions(*model, request.page_size(), request.page_token(), caller.owner());
   if (!page.ok()) return page.status();
   for (const SessionInfo& info : page->items) ToProto(info, nullptr, response->add_sessions());
   response->set_next_page_token(page->next_token);
   return absl::OkStatus();
 }
 
-absl::Status SessionService::Update(const v1::UpdateSessionRequest& request, v1::Session* response) {
-  absl::StatusOr<SessionName> name = ReadName(request.session().name(), "session.name");
+absl::Status SessionService::Update(const Caller& caller, const v1::UpdateSessionRequest& request,
+                                    v1::Session* response) {
+  absl::StatusOr<SessionName> name = ReadName(request.session().name(), "session.name", caller);
   if (!name.ok()) return name.status();
   absl::StatusOr<UpdatePaths> paths = ReadMask(request);
   if (!paths.ok()) return paths.status();
@@ -151,37 +155,38 @@ absl::Status SessionService::Update(const v1::UpdateSessionRequest& request, v1:
     params.expire_time = *time;
   }
   if (paths->state) {
-    absl::StatusOr<std::shared_ptr<Session>> session = context_.engine->FindSession(name->model, name->id, false);
+    absl::StatusOr<std::shared_ptr<Session>> session = context_.engine->FindSession(name->model, name->key, false);
     if (!session.ok()) return session.status();
     absl::StatusOr<StateValues> state = FromProto(request.session().state(), SpecOf(ModelOf(**session)));
     if (!state.ok()) return PrefixField(state.status(), "session.state.");
     params.state = *std::move(state);
   }
-  absl::StatusOr<SessionInfo> info = context_.engine->UpdateSession(name->model, name->id, params);
+  absl::StatusOr<SessionInfo> info = context_.engine->UpdateSession(name->model, name->key, params);
   if (!info.ok()) return info.status();
   ToProto(*info, nullptr, response);
   return absl::OkStatus();
 }
 
-absl::Status SessionService::Delete(const v1::DeleteSessionRequest& request) {
-  absl::StatusOr<SessionName> name = ReadName(request.name(), "name");
+absl::Status SessionService::Delete(const Caller& caller, const v1::DeleteSessionRequest& request) {
+  absl::StatusOr<SessionName> name = ReadName(request.name(), "name", caller);
   if (!name.ok()) return name.status();
-  const absl::Status status = context_.engine->DeleteSession(name->model, name->id);
+  const absl::Status status = context_.engine->DeleteSession(name->model, name->key);
   return request.allow_missing() && absl::IsNotFound(status) ? absl::OkStatus() : status;
 }
 
-absl::Status SessionService::Reset(const v1::ResetSessionRequest& request, v1::Session* response) {
-  absl::StatusOr<SessionName> name = ReadName(request.name(), "name");
+absl::Status SessionService::Reset(const Caller& caller, const v1::ResetSessionRequest& request,
+                                   v1::Session* response) {
+  absl::StatusOr<SessionName> name = ReadName(request.name(), "name", caller);
   if (!name.ok()) return name.status();
   std::optional<StateValues> initial;
   if (request.has_initial_state()) {
-    absl::StatusOr<std::shared_ptr<Session>> session = context_.engine->FindSession(name->model, name->id, false);
+    absl::StatusOr<std::shared_ptr<Session>> session = context_.engine->FindSession(name->model, name->key, false);
     if (!session.ok()) return session.status();
     absl::StatusOr<StateValues> state = FromProto(request.initial_state(), SpecOf(ModelOf(**session)));
     if (!state.ok()) return PrefixField(state.status(), "initial_state.");
     initial = *std::move(state);
   }
-  absl::StatusOr<SessionInfo> info = context_.engine->ResetSession(name->model, name->id, initial);
+  absl::StatusOr<SessionInfo> info = context_.engine->ResetSession(name->model, name->key, initial);
   if (!info.ok()) return info.status();
   ToProto(*info, nullptr, response);
   return absl::OkStatus();
@@ -190,72 +195,83 @@ absl::Status SessionService::Reset(const v1::ResetSessionRequest& request, v1::S
 grpc::ServerUnaryReactor* SessionService::CreateSession(grpc::CallbackServerContext* call,
                                                         const v1::CreateSessionRequest* request,
                                                         v1::Session* response) {
-  return AnswerFromPool(context_.session_pool, call, "CreateSession", [=] { return Create(*request, response); });
+  return AnswerFromPool(context_, context_.session_pool, call, "CreateSession", Right::kUse,
+                        [=](const Caller& caller) { return Create(caller, *request, response); });
 }
 
 grpc::ServerUnaryReactor* SessionService::GetSession(grpc::CallbackServerContext* call,
                                                      const v1::GetSessionRequest* request, v1::Session* response) {
-  if (!request->include_state()) return Answer(call, "GetSession", Get(*request, response));
-  return AnswerFromPool(context_.session_pool, call, "GetSession", [=] { return Get(*request, response); });
+  if (!request->include_state()) {
+    return Answer(context_, call, "GetSession", Right::kUse,
+                  [&](const Caller& caller) { return Get(caller, *request, response); });
+  }
+  return AnswerFromPool(context_, context_.session_pool, call, "GetSession", Right::kUse,
+                        [=](const Caller& caller) { return Get(caller, *request, response); });
 }
 
 grpc::ServerUnaryReactor* SessionService::ListSessions(grpc::CallbackServerContext* call,
                                                        const v1::ListSessionsRequest* request,
                                                        v1::ListSessionsResponse* response) {
-  return AnswerFromPool(context_.session_pool, call, "ListSessions", [=] { return List(*request, response); });
+  return AnswerFromPool(context_, context_.session_pool, call, "ListSessions", Right::kUse,
+                        [=](const Caller& caller) { return List(caller, *request, response); });
 }
 
 grpc::ServerUnaryReactor* SessionService::UpdateSession(grpc::CallbackServerContext* call,
                                                         const v1::UpdateSessionRequest* request,
                                                         v1::Session* response) {
-  return AnswerFromPool(context_.session_pool, call, "UpdateSession", [=] { return Update(*request, response); });
+  return AnswerFromPool(context_, context_.session_pool, call, "UpdateSession", Right::kUse,
+                        [=](const Caller& caller) { return Update(caller, *request, response); });
 }
 
 grpc::ServerUnaryReactor* SessionService::DeleteSession(grpc::CallbackServerContext* call,
                                                         const v1::DeleteSessionRequest* request,
                                                         google::protobuf::Empty* /*response*/) {
-  return AnswerFromPool(context_.session_pool, call, "DeleteSession", [=] { return Delete(*request); });
+  return AnswerFromPool(context_, context_.session_pool, call, "DeleteSession", Right::kUse,
+                        [=](const Caller& caller) { return Delete(caller, *request); });
 }
 
 grpc::ServerUnaryReactor* SessionService::ResetSession(grpc::CallbackServerContext* call,
                                                        const v1::ResetSessionRequest* request, v1::Session* response) {
-  return AnswerFromPool(context_.session_pool, call, "ResetSession", [=] { return Reset(*request, response); });
+  return AnswerFromPool(context_, context_.session_pool, call, "ResetSession", Right::kUse,
+                        [=](const Caller& caller) { return Reset(caller, *request, response); });
 }
 
 grpc::ServerUnaryReactor* SessionService::ForkSession(grpc::CallbackServerContext* call,
                                                       const v1::ForkSessionRequest* /*request*/,
                                                       v1::Session* /*response*/) {
-  return Answer(call, "ForkSession",
-                NotInThisRelease("ForkSession", "read the state with GetSession and give it to CreateSession"));
+  return Answer(context_, call, "ForkSession", Right::kUse, [](const Caller&) {
+    return NotInThisRelease("ForkSession", "read the state with GetSession and give it to CreateSession");
+  });
 }
 
 grpc::ServerUnaryReactor* SessionService::ExportSession(grpc::CallbackServerContext* call,
                                                         const v1::ExportSessionRequest* /*request*/,
                                                         v1::SessionSnapshot* /*response*/) {
-  return Answer(call, "ExportSession",
-                NotInThisRelease("ExportSession", "GetSession with include_state reads h and c"));
+  return Answer(context_, call, "ExportSession", Right::kUse, [](const Caller&) {
+    return NotInThisRelease("ExportSession", "GetSession with include_state reads h and c");
+  });
 }
 
 grpc::ServerUnaryReactor* SessionService::ImportSession(grpc::CallbackServerContext* call,
                                                         const v1::ImportSessionRequest* /*request*/,
                                                         v1::Session* /*response*/) {
-  return Answer(call, "ImportSession", NotInThisRelease("ImportSession", "CreateSession takes an initial_state"));
+  return Answer(context_, call, "ImportSession", Right::kUse, [](const Caller&) {
+    return NotInThisRelease("ImportSession", "CreateSession takes an initial_state");
+  });
 }
 
 grpc::ServerUnaryReactor* SessionService::CheckpointSession(grpc::CallbackServerContext* call,
                                                             const v1::CheckpointSessionRequest* /*request*/,
                                                             v1::Session* /*response*/) {
-  return Answer(call, "CheckpointSession", NotInThisRelease("CheckpointSession", ""));
+  return Answer(context_, call, "CheckpointSession", Right::kUse,
+                [](const Caller&) { return NotInThisRelease("CheckpointSession", ""); });
 }
 
-grpc::ServerWriteReactor<v1::SessionEvent>* SessionService::WatchSessions(grpc::CallbackServerContext* /*call*/,
+grpc::ServerWriteReactor<v1::SessionEvent>* SessionService::WatchSessions(grpc::CallbackServerContext* call,
                                                                           const v1::WatchSessionsRequest* /*request*/) {
-  class Refusal final : public grpc::ServerWriteReactor<v1::SessionEvent> {
-   public:
-    Refusal() { Finish(ToGrpcStatus(NotInThisRelease("WatchSessions", ""))); }
-    void OnDone() override { delete this; }
-  };
-  return new Refusal;
+  const absl::StatusOr<Caller> caller = Admit(context_, *call, "WatchSessions", Right::kUse);
+  return RefuseStream<grpc::ServerWriteReactor<v1::SessionEvent>>(
+      "WatchSessions", caller.ok() ? NotInThisRelease("WatchSessions", "") : caller.status());
 }
 
 }  // namespace lstmd::server

@@ -3,6 +3,7 @@
 #define LSTMD_SERVER_SESSION_SERVICE_H_
 
 #include "lstmd/v1/session_service.grpc.pb.h"
+#include "server/caller.h"
 #include "server/context.h"
 
 namespace lstmd::server {
@@ -39,12 +40,12 @@ class SessionService final : public v1::SessionService::CallbackService {
                                                             const v1::WatchSessionsRequest* request) override;
 
  private:
-  absl::Status Create(const v1::CreateSessionRequest& request, v1::Session* response);
-  absl::Status Get(const v1::GetSessionRequest& request, v1::Session* response);
-  absl::Status List(const v1::ListSessionsRequest& request, v1::ListSessionsResponse* response);
-  absl::Status Update(const v1::UpdateSessionRequest& request, v1::Session* response);
-  absl::Status Delete(const v1::DeleteSessionRequest& request);
-  absl::Status Reset(const v1::ResetSessionRequest& request, v1::Session* response);
+  absl::Status Create(const Caller& caller, const v1::CreateSessionRequest& request, v1::Session* response);
+  absl::Status Get(const Caller& caller, const v1::GetSessionRequest& request, v1::Session* response);
+  absl::Status List(const Caller& caller, const v1::ListSessionsRequest& request, v1::ListSessionsResponse* response);
+  absl::Status Update(const Caller& caller, const v1::UpdateSessionRequest& request, v1::Session* response);
+  absl::Status Delete(const Caller& caller, const v1::DeleteSessionRequest& request);
+  absl::Status Reset(const Caller& caller, const v1::ResetSessionRequest& request, v1::Session* response);
 
   const Context& context_;
 };

@@ -15,7 +15,7 @@ StepCall::StepCall(const Context& context, const grpc::CallbackServerContext& ca
                    v1::StepResponse* response)
     : UnaryWorkCall(context, call, "Step"), request_(*request), response_(*response) {}
 
-void StepCall::Start() {
+void StepCall::Begin() {
   const int items = request_.items_size();
   if (items < 1 || items > kMaxItems) {
     Fail(InvalidArgument("ITEM_COUNT", absl::StrCat("got ", items, " items, want 1 to ", kMaxItems))
@@ -37,7 +37,7 @@ void StepCall::Start() {
 absl::Status StepCall::Add(size_t index, ReplyBudget* budget) {
   const v1::StepItem& item = request_.items(static_cast<int>(index));
   v1::StepResult& result = *response_.mutable_results(static_cast<int>(index));
-  absl::StatusOr<StepTarget> target = FindTarget(context().engine, item.session(), item.create_if_missing());
+  absl::StatusOr<StepTarget> target = FindTarget(context().engine, caller(), item.session(), item.create_if_missing());
   if (!target.ok()) return target.status();
   const ModelSpec& spec = target->spec();
 

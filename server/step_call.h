@@ -16,9 +16,9 @@ class StepCall final : public UnaryWorkCall {
  public:
   StepCall(const Context& context, const grpc::CallbackServerContext& call, const v1::StepRequest* request,
            v1::StepResponse* response);
-  void Start();
 
  private:
+  void Begin() override;
   absl::Status Add(size_t index, ReplyBudget* budget);
   // `cause` has a field relative to the item.
   void SetError(size_t item, const absl::Status& cause);

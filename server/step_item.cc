@@ -32,12 +32,13 @@ bool WasLost(const absl::Status& status) {
 
 const ModelSpec& StepTarget::spec() const { return SpecOf(session ? ModelOf(*session) : std::as_const(*model)); }
 
-absl::StatusOr<StepTarget> FindTarget(Engine* engine, std::string_view session, bool create_if_missing) {
-  absl::StatusOr<SessionName> name = ParseSessionName(session);
+absl::StatusOr<StepTarget> FindTarget(Engine* engine, const Caller& caller, std::string_view session,
+                                      bool create_if_missing) {
+  absl::StatusOr<SessionName> name = ParseSessionName(session, caller);
   if (!name.ok()) return PrefixField(name.status(), "session");
   StepTarget target;
   target.name = *name;
-  absl::StatusOr<std::shared_ptr<Session>> found = engine->FindSession(name->model, name->id, false);
+  absl::StatusOr<std::shared_ptr<Session>> found = engine->FindSession(name->model, name->key, false);
   if (found.ok()) {
     target.session = *std::move(found);
     return target;
@@ -54,7 +55,7 @@ absl::StatusOr<StepTarget> FindTarget(Engine* engine, std::string_view session, 
 
 absl::Status EnsureSession(Engine* engine, StepTarget* target) {
   if (target->session) return absl::OkStatus();
-  absl::StatusOr<std::shared_ptr<Session>> made = engine->FindSession(target->name.model, target->name.id, true);
+  absl::StatusOr<std::shared_ptr<Session>> made = engine->FindSession(target->name.model, target->name.key, true);
   if (!made.ok()) return made.status();
   target->session = *std::move(made);
   return absl::OkStatus();

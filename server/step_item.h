@@ -26,9 +26,11 @@ struct StepTarget {
   const ModelSpec& spec() const;
 };
 
-// Errors of Engine::FindSession and FindModel, FAILED_PRECONDITION / NOT_STEPPABLE for a model that needs the whole
-// sequence, RESOURCE_NAME. Fields relative to the message that has `session`.
-absl::StatusOr<StepTarget> FindTarget(Engine* engine, std::string_view session, bool create_if_missing);
+// `session` is a name of the caller's own. Errors of Engine::FindSession and FindModel, FAILED_PRECONDITION /
+// NOT_STEPPABLE for a model that needs the whole sequence, RESOURCE_NAME. Fields relative to the message that has
+// `session`.
+absl::StatusOr<StepTarget> FindTarget(Engine* engine, const Caller& caller, std::string_view session,
+                                      bool create_if_missing);
 
 // Creates the session where FindTarget found none.
 absl::Status EnsureSession(Engine* engine, StepTarget* target);

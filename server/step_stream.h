@@ -6,6 +6,7 @@
 
 #include <list>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "lstmd/v1/inference_service.pb.h"
@@ -19,7 +20,8 @@ namespace lstmd::server {
 
 class StepStream final : public BidiStream<v1::StreamStepsRequest, v1::StreamStepsResponse> {
  public:
-  explicit StepStream(const Context& context) : BidiStream(context), handles_(context) {}
+  StepStream(const Context& context, Caller caller)
+      : BidiStream(context, std::move(caller)), handles_(context, caller_) {}
 
  private:
   v1::StreamStepsRequest* NextRequest() override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -30,7 +30,7 @@ absl::Status StreamHandles::Bind(const v1::Bind& bind, v1::Bound* bound) {
         .Field("handle")
         .With("handle", std::to_string(bind.handle()));
   }
-  absl::StatusOr<StepTarget> target = FindTarget(context_.engine, bind.session(), bind.create_if_missing());
+  absl::StatusOr<StepTarget> target = FindTarget(context_.engine, caller_, bind.session(), bind.create_if_missing());
   if (!target.ok()) return target.status();
   if (absl::Status status = EnsureSession(context_.engine, &*target); !status.ok()) return status;
   const SessionInfo info = context_.engine->Describe(*target->session);
@@ -144,6 +144,23 @@ void StreamHandles::Decode(StreamFrame* frame) const {
       if (absl::Status status = DecodeStep(block, i, input, floats, &budget, frame); !status.ok()) refuse(i, status);
     }
   }
+  Charge(frame);
+}
+
+void StreamHandles::Charge(StreamFrame* frame) const {
+  if (frame->batch.empty()) return;
+  absl::Status status = caller_.CheckValid();
+  if (status.ok()) {
+    uint64_t steps = 0;
+    for (const Work* work : frame->batch) steps += work->steps;
+    status = caller_.Enter(frame->batch.size(), steps);
+  }
+  if (status.ok()) return;
+  for (const Work* work : frame->batch) {
+    const auto& step = *static_cast<const StepWork*>(work);
+    frame->refusals.push_back({step.handle, step.id, step.seq, status});
+  }
+  frame->batch.clear();
 }
 
 }  // namespace lstmd::server

@@ -5,12 +5,14 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/engine.h"
 #include "lstmd/v1/inference_service.pb.h"
+#include "server/caller.h"
 #include "server/context.h"
 #include "server/step_item.h"
 #include "server/stream_frame.h"
@@ -20,7 +22,7 @@ namespace lstmd::server {
 // The sessions that a stream has bound to its handles. Only the stream's reader uses it: not thread-safe.
 class StreamHandles {
  public:
-  explicit StreamHandles(const Context& context) : context_(context) {}
+  StreamHandles(const Context& context, Caller caller) : context_(context), caller_(std::move(caller)) {}
 
   // Fields relative to Bind. On success `bound` is filled in but for max_in_flight.
   absl::Status Bind(const v1::Bind& bind, v1::Bound* bound);
@@ -28,7 +30,7 @@ class StreamHandles {
   absl::StatusOr<std::shared_ptr<Session>> Unbind(uint32_t handle);
 
   // Turns the blocks of frame->request into frame->batch, and those steps that cannot be into frame->refusals. Fields
-  // are relative to StreamStepsRequest. Leaves `sink` to the caller.
+  // are relative to StreamStepsRequest. Leaves `sink` to who calls, and the batch's share of the quota (Caller::Leave).
   void Decode(StreamFrame* frame) const;
 
  private:
@@ -38,11 +40,14 @@ class StreamHandles {
     uint64_t epoch = 0;  // fences every step; 0: any
   };
 
+  // Takes the batch from the caller's quota, or refuses all of it.
+  void Charge(StreamFrame* frame) const;
   absl::Status CheckBlock(const v1::StepBlock& block, TensorView* input) const;
   absl::Status DecodeStep(const v1::StepBlock& block, int index, const TensorView& input, const float* floats,
                           ReplyBudget* budget, StreamFrame* frame) const;
 
   const Context& context_;
+  const Caller caller_;
   absl::flat_hash_map<uint32_t, Binding> bindings_;
 };
 

@@ -1,13 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/unary_work_call.h"
 
+#include <utility>
+
 #include "server/errors.h"
 #include "server/logging.h"
+#include "server/rpc.h"
 
 namespace lstmd::server {
 
 UnaryWorkCall::UnaryWorkCall(const Context& context, const grpc::CallbackServerContext& call, std::string_view rpc)
-    : context_(context), rpc_(rpc), deadline_(absl::FromChrono(call.deadline())) {}
+    : context_(context), rpc_(rpc), deadline_(absl::FromChrono(call.deadline())) {
+  absl::StatusOr<Caller> caller = Admit(context, call, rpc, Right::kUse);
+  if (caller.ok()) {
+    caller_ = *std::move(caller);
+  } else {
+    admission_ = caller.status();
+  }
+}
+
+void UnaryWorkCall::Start() {
+  if (admission_.ok()) {
+    Begin();
+  } else {
+    Fail(admission_);
+  }
+}
 
 ItemWork& UnaryWorkCall::AddWork(size_t item, size_t row) {
   ItemWork& work = works_.emplace_back();
@@ -19,6 +37,12 @@ ItemWork& UnaryWorkCall::AddWork(size_t item, size_t row) {
 }
 
 void UnaryWorkCall::Run() {
+  uint64_t steps = 0;
+  for (const ItemWork& work : works_) steps += work.steps;
+  if (absl::Status status = caller_.Enter(works_.size(), steps); !status.ok()) {
+    Fail(status);
+    return;
+  }
   std::vector<Work*> batch;
   batch.reserve(works_.size());
   {
@@ -75,6 +99,7 @@ bool UnaryWorkCall::MayFinish() {
 }
 
 void UnaryWorkCall::FinishCall() {
+  caller_.Leave(works_.size());
   const absl::Status status = Complete();
   if (!status.ok()) LogFailure(Plane::kData, rpc_, status);
   Finish(ToGrpcStatus(status));

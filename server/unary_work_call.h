@@ -15,6 +15,7 @@
 #include "engine/work.h"
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/server_callback.h"
+#include "server/caller.h"
 #include "server/context.h"
 #include "server/convert_tensor.h"
 #include "server/open_batches.h"
@@ -27,11 +28,12 @@ struct ItemWork : Work {
   size_t row = 0;  // of the item's batch
 };
 
-// Life: the service makes it and calls Start once; it deletes itself when gRPC is done with it. Nothing of it is
-// touched by the engine then: it finishes only after the last work has ended and every engine thread that reported to
-// it has left.
+// Life: the service makes it and calls Start once; where the caller is admitted, that calls Begin. It deletes itself
+// when gRPC is done with it. Nothing of it is touched by the engine then: it finishes only after the last work has
+// ended and every engine thread that reported to it has left.
 class UnaryWorkCall : public grpc::ServerUnaryReactor, private WorkSink {
  public:
+  void Start();
   void OnCancel() final;
   void OnDone() final { delete this; }
 
@@ -39,9 +41,12 @@ class UnaryWorkCall : public grpc::ServerUnaryReactor, private WorkSink {
   UnaryWorkCall(const Context& context, const grpc::CallbackServerContext& call, std::string_view rpc);
   ~UnaryWorkCall() override = default;
 
+  // Checks the request, adds its work and calls Run, now or later; or Fail.
+  virtual void Begin() = 0;
   // New work with sink and deadline set. Only before Run.
   ItemWork& AddWork(size_t item, size_t row);
-  // Submits what was added; Finish follows, possibly before this returns. Last call of the subclass on itself.
+  // Submits what was added, unless that is above the caller's quota; Finish follows, possibly before this returns. Last
+  // call of the subclass on itself.
   void Run();
   // Ends the call at once. Instead of Run.
   void Fail(const absl::Status& status);
@@ -52,6 +57,7 @@ class UnaryWorkCall : public grpc::ServerUnaryReactor, private WorkSink {
   virtual absl::Status Complete() = 0;
 
   const Context& context() const { return context_; }
+  const Caller& caller() const { return caller_; }
   FloatScratch& scratch() { return scratch_; }
 
  private:
@@ -63,6 +69,8 @@ class UnaryWorkCall : public grpc::ServerUnaryReactor, private WorkSink {
   const Context& context_;
   const std::string_view rpc_;
   const absl::Time deadline_;
+  absl::Status admission_;
+  Caller caller_;
   FloatScratch scratch_;
   std::deque<ItemWork> works_;  // grows only before Run
 

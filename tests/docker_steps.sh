@@ -120,7 +120,9 @@ for tool in gcc g++ cc clang cmake ninja make; do
 done
 cp -a deploy/models/. "$root/models/"
 run='exec'
-inside "${entrypoint[@]}" >"$work/log" 2>&1 &
+! inside timeout 20 "${entrypoint[@]}" >"$work/log" 2>&1 || fail "it serves plain text beyond this machine unasked"
+grep -q allow-plaintext "$work/log" || fail "it does not say why it did not start"
+inside env LSTMD_ALLOW_PLAINTEXT=true "${entrypoint[@]}" >"$work/log" 2>&1 &
 server=$! run=''
 healthy=''
 for _ in $(seq 100); do

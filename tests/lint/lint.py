@@ -188,7 +188,8 @@ def reasons(tree):
     made = re.compile(r'(?:InvalidArgument|NotFound|AlreadyExists|FailedPrecondition|ResourceExhausted|Unavailable|'
                       r'Unimplemented|Internal|Error|WrongField)\((?:absl::StatusCode::k\w+, )?"([A-Z_]{4,})"')
     # Of options and of files that no rpc reads.
-    elsewhere = {"OPTIONS", "CPU_OPTIONS", "FLAG", "LISTEN", "REPOSITORY", "STORE", "DEVICE_UNAVAILABLE", "JSON"}
+    elsewhere = {"OPTIONS", "CPU_OPTIONS", "FLAG", "LISTEN", "REPOSITORY", "STORE", "DEVICE_UNAVAILABLE", "JSON",
+                 "FILE", "AUTH_FILE", "QUOTA_FILE", "TLS_FILES", "PLAINTEXT"}
     for name, lines in tree.code({".cc"}):
         if not name.startswith(("server/", "engine/")):
             continue

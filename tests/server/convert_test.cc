@@ -214,29 +214,30 @@ TEST(TimeTest, RangesAreKept) {
 
 TEST(NamesTest, ParseWhatFormatWrites) {
   const std::string model = FormatModelName("sunspots-2.b_c");
-  EXPECT_EQ(*ParseModelName(model), "sunspots-2.b_c");
+  EXPECT_EQ(*ParseModelName(model, Caller()), "sunspots-2.b_c");
   const std::string session = FormatSessionName("m", "a~b");
-  const absl::StatusOr<SessionName> name = ParseSessionName(session);
+  const absl::StatusOr<SessionName> name = ParseSessionName(session, Caller());
   ASSERT_TRUE(name.ok());
   EXPECT_EQ(name->model, "m");
-  EXPECT_EQ(name->id, "a~b");
-  EXPECT_EQ(*ParseModelNameOrAll("models/-"), "-");
+  EXPECT_EQ(name->key, "a~b");
+  EXPECT_EQ(*ParseModelNameOrAll("models/-", Caller()), "-");
 }
 
 TEST(NamesTest, EverythingElseIsAnError) {
   const std::string long_name = "models/m/sessions/" + std::string(100'000, 'x');
   for (const std::string_view name :
        {"", "m", "models/", "models//", "models/-", "models/..", "models/a/b", "models/.a", "Models/m", "models/m ",
-        "models/m/sessions/a", "models/\xff", "models/m\n"}) {
-    const absl::Status status = ParseModelName(name).status();
+        "models/m/sessions/a", "models/\xff", "models/m\n", "models/../../etc"}) {
+    const absl::Status status = ParseModelName(name, Caller()).status();
     EXPECT_EQ(GetCause(status).reason, "RESOURCE_NAME") << name;
   }
   for (const std::string_view name :
        {std::string_view(), std::string_view("models/m"), std::string_view("models/m/sessions"),
         std::string_view("models/m/sessions/"), std::string_view("models//sessions/a"),
-        std::string_view("models/m/sessions/a/b"), std::string_view("models/m/sessions/../../x"),
-        std::string_view("models/m/sessions/\0a", 20), std::string_view(long_name)}) {
-    const absl::Status status = ParseSessionName(name).status();
+        std::string_view("models/m/sessions/a/b"), std::string_view("models/m/sessions/team-b:a"),
+        std::string_view("models/m/sessions/../../x"), std::string_view("models/m/sessions/\0a", 20),
+        std::string_view(long_name)}) {
+    const absl::Status status = ParseSessionName(name, Caller()).status();
     EXPECT_EQ(GetCause(status).reason, "RESOURCE_NAME") << name.substr(0, 100);
     EXPECT_LT(status.message().size(), 600u);
   }
