@@ -47,14 +47,32 @@ std::string SessionName(absl::string_view model, absl::string_view id) {
 }
 
 absl::StatusOr<std::unique_ptr<Client>> Client::Connect(const std::string& address, ClientOptions options) {
-  auto client = std::make_unique<Client>(MakeChannel(address, options), options);
+  const std::vector<std::string> addresses = ParseAddresses(address);
+  if (addresses.empty()) return absl::InvalidArgumentError(absl::StrCat("'", address, "' names no server"));
+  const auto make_channel = [options](const std::string& one) { return MakeChannel(one, options); };
+  std::unique_ptr<Client> client(new Client(std::make_shared<Endpoints>(addresses, make_channel), options));
+  absl::Status first;
+  for (const std::string& one : addresses) {
+    absl::Status status = client->Greet(one);
+    if (status.ok()) {
+      client->endpoints_->Prefer(one);
+      return client;
+    }
+    if (first.ok()) first = std::move(status);
+  }
+  return first;
+}
+
+absl::Status Client::Greet(const std::string& address) {
   grpc::ClientContext context;
-  client->Prepare(&context);
-  SetDeadline(&context, options.connect_timeout);
-  context.set_wait_for_ready(options.wait_for_server);
+  Prepare(&context);
+  SetDeadline(&context, options_.connect_timeout);
+  // With several, the next is tried rather than this one waited for.
+  context.set_wait_for_ready(options_.wait_for_server && endpoints_->size() == 1);
   v1::ServerInfo info;
-  const grpc::Status answer = client->models_->GetServerInfo(&context, v1::GetServerInfoRequest(), &info);
-  if (answer.ok()) return client;
+  const grpc::Status answer =
+      endpoints_->At(address)->models->GetServerInfo(&context, v1::GetServerInfoRequest(), &info);
+  if (answer.ok()) return absl::OkStatus();
   absl::Status status = FromGrpc(answer);
   if (!GetDetails(status).reason.empty()) return status;  // a server of this project answered, and refused
   if (status.code() == absl::StatusCode::kUnimplemented) {
@@ -65,11 +83,22 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Connect(const std::string& addre
 }
 
 Client::Client(std::shared_ptr<grpc::Channel> channel, ClientOptions options)
-    : options_(std::move(options)),
-      channel_(std::move(channel)),
-      models_(v1::ModelService::NewStub(channel_)),
-      sessions_(v1::SessionService::NewStub(channel_)),
-      inference_(v1::InferenceService::NewStub(channel_)) {}
+    : Client(std::make_shared<Endpoints>(std::move(channel),
+                                         [options](const std::string& one) { return MakeChannel(one, options); }),
+             options) {}
+
+Client::Client(std::shared_ptr<Endpoints> endpoints, ClientOptions options)
+    : options_(std::move(options)), endpoints_(std::move(endpoints)) {}
+
+absl::Status Client::Call(Safety safety, absl::FunctionRef<grpc::Status(Endpoint*, grpc::ClientContext*)> call) {
+  const absl::Time deadline = absl::Now() + options_.timeout;
+  return CallWithRetries(endpoints_.get(), options_.retry, safety, deadline, [&](Endpoint* endpoint, absl::Time until) {
+    grpc::ClientContext context;
+    Prepare(&context);
+    if (until < deadline) context.set_deadline(absl::ToChronoTime(until));
+    return FromGrpc(call(endpoint, &context));
+  });
+}
 
 void Client::Prepare(grpc::ClientContext* context) const {
   SetDeadline(context, options_.timeout);
@@ -84,8 +113,9 @@ std::unique_ptr<grpc::ClientContext> Client::NewContext() const {
 
 absl::StatusOr<v1::ServerInfo> Client::GetServerInfo() {
   v1::ServerInfo info;
-  const auto context = NewContext();
-  absl::Status status = FromGrpc(models_->GetServerInfo(context.get(), v1::GetServerInfoRequest(), &info));
+  absl::Status status = Call(Safety::kRead, [&](Endpoint* endpoint, grpc::ClientContext* context) {
+    return endpoint->models->GetServerInfo(context, v1::GetServerInfoRequest(), &info);
+  });
   if (!status.ok()) return status;
   return info;
 }
@@ -96,8 +126,9 @@ absl::StatusOr<std::vector<v1::Model>> Client::ListModels() {
   request.set_page_size(kPageSize);
   do {
     v1::ListModelsResponse page;
-    const auto context = NewContext();
-    absl::Status status = FromGrpc(models_->ListModels(context.get(), request, &page));
+    absl::Status status = Call(Safety::kRead, [&](Endpoint* endpoint, grpc::ClientContext* context) {
+      return endpoint->models->ListModels(context, request, &page);
+    });
     if (!status.ok()) return status;
     for (v1::Model& model : *page.mutable_models()) models.push_back(std::move(model));
     request.set_page_token(page.next_page_token());
@@ -110,8 +141,9 @@ absl::StatusOr<v1::Model> Client::GetModel(absl::string_view name, int64_t versi
   request.set_name(ModelName(name));
   request.set_version(version);
   v1::Model model;
-  const auto context = NewContext();
-  absl::Status status = FromGrpc(models_->GetModel(context.get(), request, &model));
+  absl::Status status = Call(Safety::kRead, [&](Endpoint* endpoint, grpc::ClientContext* context) {
+    return endpoint->models->GetModel(context, request, &model);
+  });
   if (!status.ok()) return status;
   return model;
 }
@@ -123,7 +155,7 @@ absl::StatusOr<v1::Model> Client::LoadModel(absl::string_view name, int64_t vers
   request.set_device(std::string(device));
   v1::Model model;
   const auto context = NewContext();
-  absl::Status status = FromGrpc(models_->LoadModel(context.get(), request, &model));
+  absl::Status status = FromGrpc(models()->LoadModel(context.get(), request, &model));
   if (!status.ok()) return status;
   return model;
 }
@@ -135,7 +167,7 @@ absl::Status Client::UnloadModel(absl::string_view model, int64_t version, bool 
   request.set_force(force);
   google::protobuf::Empty empty;
   const auto context = NewContext();
-  return FromGrpc(models_->UnloadModel(context.get(), request, &empty));
+  return FromGrpc(models()->UnloadModel(context.get(), request, &empty));
 }
 
 absl::StatusOr<Session> Client::CreateSession(absl::string_view model, const CreateSessionOptions& options) {
@@ -153,8 +185,10 @@ absl::StatusOr<Session> Client::CreateSession(absl::string_view model, const Cre
   }
   if (options.initial_state) ToProto(*options.initial_state, request.mutable_initial_state());
   v1::Session created;
-  const auto context = NewContext();
-  absl::Status status = FromGrpc(sessions_->CreateSession(context.get(), request, &created));
+  absl::Status status = Call(options.exists_ok && !options.id.empty() ? Safety::kRead : Safety::kOnce,
+                             [&](Endpoint* endpoint, grpc::ClientContext* context) {
+                               return endpoint->sessions->CreateSession(context, request, &created);
+                             });
   if (!status.ok()) return status;
   return OpenSession(created.name());
 }
@@ -168,8 +202,9 @@ absl::StatusOr<std::vector<v1::Session>> Client::ListSessions(absl::string_view 
   while (sessions.size() < limit) {
     request.set_page_size(static_cast<int>(std::min<size_t>(kPageSize, limit - sessions.size())));
     v1::ListSessionsResponse page;
-    const auto context = NewContext();
-    absl::Status status = FromGrpc(sessions_->ListSessions(context.get(), request, &page));
+    absl::Status status = Call(Safety::kRead, [&](Endpoint* endpoint, grpc::ClientContext* context) {
+      return endpoint->sessions->ListSessions(context, request, &page);
+    });
     if (!status.ok()) return status;
     for (v1::Session& session : *page.mutable_sessions()) sessions.push_back(std::move(session));
     request.set_page_token(page.next_page_token());
@@ -209,8 +244,12 @@ absl::StatusOr<RunResult> Client::RunSequence(absl::string_view model, const Arr
 
 absl::StatusOr<v1::RunSequencesResponse> Client::RunSequences(const v1::RunSequencesRequest& request) {
   v1::RunSequencesResponse response;
-  const auto context = NewContext();
-  absl::Status status = FromGrpc(inference_->RunSequences(context.get(), request, &response));
+  bool stateless = true;
+  for (const v1::Sequence& sequence : request.sequences()) stateless &= sequence.session().empty();
+  const Safety safety = stateless ? Safety::kRead : Safety::kOnce;
+  absl::Status status = Call(safety, [&](Endpoint* endpoint, grpc::ClientContext* context) {
+    return endpoint->inference->RunSequences(context, request, &response);
+  });
   if (!status.ok()) return status;
   if (response.results_size() != request.sequences_size()) {
     return absl::InternalError(
@@ -221,8 +260,13 @@ absl::StatusOr<v1::RunSequencesResponse> Client::RunSequences(const v1::RunSeque
 
 absl::StatusOr<v1::StepResponse> Client::Step(const v1::StepRequest& request) {
   v1::StepResponse response;
-  const auto context = NewContext();
-  absl::Status status = FromGrpc(inference_->Step(context.get(), request, &response));
+  // A step that ends its session leaves nobody who would know that it was taken.
+  bool numbered = true;
+  for (const v1::StepItem& item : request.items()) numbered &= item.seq() != 0 && !item.end_session();
+  absl::Status status =
+      Call(numbered ? Safety::kNumbered : Safety::kOnce, [&](Endpoint* endpoint, grpc::ClientContext* context) {
+        return endpoint->inference->Step(context, request, &response);
+      });
   if (!status.ok()) return status;
   if (response.results_size() != request.items_size()) {
     return absl::InternalError(
@@ -233,14 +277,23 @@ absl::StatusOr<v1::StepResponse> Client::Step(const v1::StepRequest& request) {
 
 void Client::StepAsync(grpc::ClientContext* context, const v1::StepRequest* request, v1::StepResponse* response,
                        std::function<void(absl::Status)> done) {
-  inference_->async()->Step(context, request, response,
-                            [done = std::move(done)](const grpc::Status& status) { done(FromGrpc(status)); });
+  inference()->async()->Step(context, request, response,
+                             [done = std::move(done)](const grpc::Status& status) { done(FromGrpc(status)); });
 }
 
 std::unique_ptr<Stream> Client::OpenStream(StreamOptions options) {
   auto context = std::make_unique<grpc::ClientContext>();
   for (const auto& [key, value] : options_.metadata) context->AddMetadata(key, value);
-  return std::make_unique<Stream>(inference_, std::move(context), std::move(options));
+  return std::make_unique<Stream>(endpoints_->Current()->inference, std::move(context), std::move(options));
+}
+
+std::unique_ptr<ResumableStream> Client::OpenResumableStream(ResumeOptions options) {
+  const auto new_context = [metadata = options_.metadata] {
+    auto context = std::make_unique<grpc::ClientContext>();
+    for (const auto& [key, value] : metadata) context->AddMetadata(key, value);
+    return context;
+  };
+  return std::make_unique<ResumableStream>(endpoints_, new_context, std::move(options));
 }
 
 }  // namespace lstmd::client

@@ -7,7 +7,8 @@
 //   absl::StatusOr<std::vector<float>> forecast = session->Step({0.42f});
 //
 // Errors of every call are the server's, with its details (client/error.h), or UNAVAILABLE where it could not be
-// reached and DEADLINE_EXCEEDED where it did not answer in time. Nothing is tried again behind the caller's back.
+// reached and DEADLINE_EXCEEDED where it did not answer in time. What is safe to be tried again is: steps with a number
+// (RetryOptions), and, where several addresses were given, calls that change nothing at the other addresses.
 #ifndef LSTMD_CLIENT_CLIENT_H_
 #define LSTMD_CLIENT_CLIENT_H_
 
@@ -20,12 +21,16 @@
 #include <utility>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "client/array.h"
+#include "client/endpoints.h"
+#include "client/resumable_stream.h"
+#include "client/retry.h"
 #include "client/session.h"
 #include "client/stream.h"
 #include "grpcpp/channel.h"
@@ -42,6 +47,7 @@ struct ClientOptions {
   // Of Connect. With `wait_for_server` it keeps trying so long; without, a refused connection is an error at once.
   absl::Duration connect_timeout = absl::Seconds(5);
   bool wait_for_server = false;
+  RetryOptions retry;
   // Largest message either way. The server has a bound of its own (ServerInfo.max_message_bytes).
   int max_message_bytes = 256 << 20;
   // Silence after which a connection with open streams is probed, so that a dead server is noticed. Servers of this
@@ -83,11 +89,12 @@ std::string ModelName(absl::string_view model);
 // "models/{model}/sessions/{id}".
 std::string SessionName(absl::string_view model, absl::string_view id);
 
-// One connection to one server. Thread-safe. Calls block the calling thread; streams do not.
+// A connection to one server, or to one of several that serve the same sessions (over one store). Thread-safe. Calls
+// block the calling thread; streams do not.
 class Client {
  public:
-  // `address`: "host:port", "unix:path" or "unix:///path". Returns when the server has answered. UNAVAILABLE names the
-  // address and what went wrong.
+  // `address`: "host:port", "unix:path" or "unix:///path", or several with commas. Returns when a server has answered;
+  // it is the one that is talked to as long as it serves. UNAVAILABLE names the address and what went wrong.
   static absl::StatusOr<std::unique_ptr<Client>> Connect(const std::string& address, ClientOptions options = {});
   // Over a channel that the caller made; does not wait.
   Client(std::shared_ptr<grpc::Channel> channel, ClientOptions options);
@@ -119,20 +126,27 @@ class Client {
                  std::function<void(absl::Status)> done);
   // Any number at a time; each keeps the connection open.
   std::unique_ptr<Stream> OpenStream(StreamOptions options = {});
+  // The same for callers who want to hear of nothing but results (client/resumable_stream.h).
+  std::unique_ptr<ResumableStream> OpenResumableStream(ResumeOptions options = {});
 
   // A context for a call with one of the stubs: deadline and metadata of the options.
   std::unique_ptr<grpc::ClientContext> NewContext() const;
   void Prepare(grpc::ClientContext* context) const;
-  v1::SessionService::Stub* sessions() { return sessions_.get(); }
-  v1::ModelService::Stub* models() { return models_.get(); }
-  v1::InferenceService::Stub* inference() { return inference_.get(); }
+  // Of the server that is talked to now.
+  v1::SessionService::Stub* sessions() { return endpoints_->Current()->sessions.get(); }
+  v1::ModelService::Stub* models() { return endpoints_->Current()->models.get(); }
+  v1::InferenceService::Stub* inference() { return endpoints_->Current()->inference.get(); }
+
+  // Makes a unary call, again where `safety` allows it.
+  absl::Status Call(Safety safety, absl::FunctionRef<grpc::Status(Endpoint*, grpc::ClientContext*)> call);
 
  private:
+  Client(std::shared_ptr<Endpoints> endpoints, ClientOptions options);
+  // Whether the server at `address` is one, and serves.
+  absl::Status Greet(const std::string& address);
+
   const ClientOptions options_;
-  const std::shared_ptr<grpc::Channel> channel_;
-  const std::unique_ptr<v1::ModelService::Stub> models_;
-  const std::unique_ptr<v1::SessionService::Stub> sessions_;
-  const std::shared_ptr<v1::InferenceService::Stub> inference_;
+  const std::shared_ptr<Endpoints> endpoints_;
 };
 
 }  // namespace lstmd::client

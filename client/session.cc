@@ -51,8 +51,9 @@ absl::StatusOr<v1::Session> Session::Get() {
   v1::GetSessionRequest request;
   request.set_name(name_);
   v1::Session session;
-  const auto context = client_->NewContext();
-  absl::Status status = FromGrpc(client_->sessions()->GetSession(context.get(), request, &session));
+  absl::Status status = client_->Call(Safety::kRead, [&](Endpoint* endpoint, grpc::ClientContext* context) {
+    return endpoint->sessions->GetSession(context, request, &session);
+  });
   if (!status.ok()) return status;
   return session;
 }
@@ -62,8 +63,9 @@ absl::StatusOr<State> Session::GetState() {
   request.set_name(name_);
   request.set_include_state(true);
   v1::Session session;
-  const auto context = client_->NewContext();
-  absl::Status status = FromGrpc(client_->sessions()->GetSession(context.get(), request, &session));
+  absl::Status status = client_->Call(Safety::kRead, [&](Endpoint* endpoint, grpc::ClientContext* context) {
+    return endpoint->sessions->GetSession(context, request, &session);
+  });
   if (!status.ok()) return status;
   return FromProto(session.state());
 }

@@ -19,7 +19,9 @@ namespace lstmd::client {
 class Client;
 
 struct StepOptions {
-  uint64_t seq = 0;    // see lstmd.v1.StepItem.seq; 0: unsequenced
+  // See lstmd.v1.StepItem.seq; 0: unsequenced. A step with a number is tried again after a failure (RetryOptions), for
+  // the server takes it once.
+  uint64_t seq = 0;
   uint64_t epoch = 0;  // if not 0: ABORTED / SESSION_FENCED when the session is in another
   bool return_state = false;
   bool create_if_missing = false;

@@ -50,6 +50,8 @@ absl::Status Bench(const Context& context, const LoadOptions& options) {
                             {"requests", report->requests},
                             {"replies", report->replies},
                             {"errors", report->errors},
+                            {"reconnects", report->reconnects},
+                            {"resends", report->resends},
                             {"first_error", report->first_error}});
   } else {
     std::string text = absl::StrFormat(
@@ -64,6 +66,10 @@ absl::Status Bench(const Context& context, const LoadOptions& options) {
         Millis(latency.Quantile(0.5)), Millis(latency.Quantile(0.9)), Millis(latency.Quantile(0.99)),
         Millis(latency.max()), batch, Thousands(report->requests), Thousands(report->replies),
         Thousands(report->errors));
+    if (options.resume) {
+      absl::StrAppendFormat(&text, "recovered    %s reconnects, %s steps sent again\n", Thousands(report->reconnects),
+                            Thousands(report->resends));
+    }
     status = Print(text);
   }
   if (!status.ok()) return status;
@@ -105,13 +111,16 @@ void AddBenchCommand(CLI::App* app, Context* context) {
   bench->add_option("--warmup", options->warmup_seconds, "How long to run before that")
       ->capture_default_str()
       ->check(CLI::Range(0.0, 1e6));
-  bench->add_flag("--unary", options->unary, "One call for each message instead of streams");
+  CLI::Option* resume = bench->add_flag(
+      "--resume", options->resume, "Numbered steps that survive broken connections, restarts and drains of the server");
+  bench->add_flag("--unary", options->unary, "One call for each message instead of streams")->excludes(resume);
   bench->add_flag("--coalesce", options->coalesce, "Merge messages that wait, as the client library does by default");
   bench->footer(
       "Examples:\n"
       "  lstmctl bench --model sunspots --sessions 64\n"
       "  lstmctl bench --model sunspots --sessions 1 --streams 1       the latency of one session\n"
       "  lstmctl bench --model sunspots --sessions 256 --handles 64    many sessions in one message\n"
+      "  lstmctl --server a:8001,b:8001 bench --model sunspots --resume   while one of two replicas drains\n"
       "Exits with 1 when a step failed or was not answered. Latency is that of a message, until its last reply.");
   bench->callback([=] { context->run = [=] { return Bench(*context, *options); }; });
 }

@@ -4,6 +4,7 @@
 #include <deque>
 #include <optional>
 #include <random>
+#include <type_traits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -94,6 +95,12 @@ void Lane::CountError(const absl::Status& status) {
   if (counts_.first_error.ok()) counts_.first_error = status;
 }
 
+void Lane::AddRecoveries(uint64_t reconnects, uint64_t resends) {
+  MutexLock lock(&mutex_);
+  counts_.reconnects += reconnects;
+  counts_.resends += resends;
+}
+
 bool Lane::WaitIdle(int64_t until_nanos) {
   MutexLock lock(&mutex_);
   while (open_flights_ > 0) {
@@ -111,16 +118,14 @@ LaneCounts Lane::TakeCounts() {
 
 namespace {
 
+// S: Stream or ResumableStream.
+template <typename S>
 class StreamLane final : public Lane {
  public:
   using Lane::Lane;
 
   absl::Status Open() override {
-    StreamOptions stream;
-    stream.max_in_flight = UINT32_MAX;  // the loop is closed: the lane itself bounds it
-    stream.coalesce = options_.coalesce;
-    stream.on_failure = [this](uint32_t, const absl::Status& status) { CountError(status); };
-    stream_ = client_->OpenStream(std::move(stream));
+    OpenStream();
     BindOptions bind;
     bind.create_if_missing = true;
     absl::StatusOr<std::vector<Binding>> bindings = stream_->BindAll(sessions_, bind);
@@ -141,6 +146,7 @@ class StreamLane final : public Lane {
       if (status.ok()) status = stream_->Unbind(handle, /*delete_session=*/true);
     }
     if (status.ok()) status = stream_->Finish();
+    CountRecoveries();
     stream_.reset();
     if (status.ok() && handles_.size() == sessions_.size()) return;
     if (!status.ok()) CountError(status);
@@ -151,6 +157,30 @@ class StreamLane final : public Lane {
   }
 
  private:
+  void OpenStream() {
+    constexpr uint32_t kUnbounded = UINT32_MAX;  // the loop is closed: the lane itself bounds it
+    const auto on_failure = [this](uint32_t, const absl::Status& status) { CountError(status); };
+    if constexpr (std::is_same_v<S, ResumableStream>) {
+      ResumeOptions stream;
+      stream.max_in_flight = kUnbounded;
+      stream.on_failure = on_failure;
+      stream_ = client_->OpenResumableStream(std::move(stream));
+    } else {
+      StreamOptions stream;
+      stream.max_in_flight = kUnbounded;
+      stream.coalesce = options_.coalesce;
+      stream.on_failure = on_failure;
+      stream_ = client_->OpenStream(std::move(stream));
+    }
+  }
+
+  void CountRecoveries() {
+    if constexpr (std::is_same_v<S, ResumableStream>) {
+      const ResumeStats stats = stream_->stats();
+      AddRecoveries(stats.connects - 1, stats.resends + stats.replays);
+    }
+  }
+
   void Send(Flight* flight) {
     Steps steps;
     steps.handles = absl::MakeConstSpan(handles_).subspan(group_begin(flight->group), group_size(flight->group));
@@ -162,7 +192,7 @@ class StreamLane final : public Lane {
     if (!sent.ok()) Abort(flight, sent);
   }
 
-  std::unique_ptr<Stream> stream_;
+  std::unique_ptr<S> stream_;
   std::vector<uint32_t> handles_;
   std::vector<Flight> flights_;
 };
@@ -248,7 +278,11 @@ class UnaryLane final : public Lane {
 
 std::unique_ptr<Lane> MakeStreamLane(Client* client, const LoadOptions& options, const LoadClock& clock,
                                      std::vector<std::string> sessions, uint32_t input_size, uint32_t output_size) {
-  return std::make_unique<StreamLane>(client, options, clock, std::move(sessions), input_size, output_size);
+  if (options.resume) {
+    return std::make_unique<StreamLane<ResumableStream>>(client, options, clock, std::move(sessions), input_size,
+                                                         output_size);
+  }
+  return std::make_unique<StreamLane<Stream>>(client, options, clock, std::move(sessions), input_size, output_size);
 }
 
 std::unique_ptr<Lane> MakeUnaryLane(Client* client, const LoadOptions& options, const LoadClock& clock,

@@ -36,8 +36,10 @@ struct LaneCounts {
   uint64_t requests = 0;
   uint64_t replies = 0;
   uint64_t errors = 0;
-  uint64_t steps = 0;     // measured
-  uint64_t messages = 0;  // measured
+  uint64_t steps = 0;       // measured
+  uint64_t messages = 0;    // measured
+  uint64_t reconnects = 0;  // with LoadOptions.resume
+  uint64_t resends = 0;
   absl::Status first_error;
   Histogram latency;
 };
@@ -90,6 +92,7 @@ class Lane {
   // false the lane may be idle, and gone soon after.
   bool Land(Flight* flight) ABSL_LOCKS_EXCLUDED(mutex_);
   void CountError(const absl::Status& status) ABSL_LOCKS_EXCLUDED(mutex_);
+  void AddRecoveries(uint64_t reconnects, uint64_t resends) ABSL_LOCKS_EXCLUDED(mutex_);
 
   Client* const client_;
   const LoadOptions options_;

@@ -108,6 +108,8 @@ absl::StatusOr<LoadReport> RunLoad(const std::string& address, const ClientOptio
     report.requests += counts.requests;
     report.replies += counts.replies;
     report.errors += counts.errors;
+    report.reconnects += counts.reconnects;
+    report.resends += counts.resends;
     report.steps += counts.steps;
     report.messages += counts.messages;
     report.latency.Merge(counts.latency);

@@ -29,6 +29,7 @@ struct LoadOptions {
   double warmup_seconds = 0.5;  // before that, not counted in rates and times
   bool unary = false;
   bool coalesce = false;  // let the library merge messages that wait
+  bool resume = false;    // numbered steps over ResumableStream; steps survive what it survives
 };
 
 struct LoadReport {
@@ -37,6 +38,8 @@ struct LoadReport {
   uint64_t replies = 0;
   uint64_t errors = 0;      // steps that failed or were answered wrongly, and sessions that could not be deleted
   std::string first_error;  // with the details
+  uint64_t reconnects = 0;  // with resume
+  uint64_t resends = 0;
   // Of the measured time.
   double seconds = 0;
   uint64_t steps = 0;

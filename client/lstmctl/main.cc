@@ -34,7 +34,9 @@ int Main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is an error of write, and cleaning up goes on
   Context context;
   CLI::App app("lstmctl talks to an lstmd server: models, sessions, steps, sequences, load.", "lstmctl");
-  app.add_option("--server", context.server, "Address of the server: HOST:PORT or unix:PATH")
+  app.add_option(
+         "--server", context.server,
+         "Address of the server: HOST:PORT or unix:PATH; several with commas where they serve the same sessions")
       ->envname("LSTMD_SERVER")
       ->capture_default_str();
   app.add_flag("--json", context.json, "Answer in JSON");

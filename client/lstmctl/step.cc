@@ -54,8 +54,10 @@ void AddStepCommand(CLI::App* app, Context* context) {
   CLI::App* step = app->add_subcommand("step", "Step a session once and print the output");
   AddSessionArgument(step, &arguments->name);
   step->add_option("VALUES", arguments->values, "The input of one time step: I numbers")->required()->type_name("");
-  step->add_option("--seq", arguments->options.seq,
-                   "Number of the step, from 1: sent again with the same number, the step is not taken twice");
+  step->add_option(
+      "--seq", arguments->options.seq,
+      "Number of the step, from 1: sent again with the same number, by you or by lstmctl itself when an answer "
+      "does not come, the step is not taken twice");
   step->add_flag("--state", arguments->options.return_state, "Also print the state after it");
   step->add_flag("--create", arguments->options.create_if_missing, "Create the session if there is none");
   step->add_flag("--end", arguments->options.end_session, "Delete the session after it");

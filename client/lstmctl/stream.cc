@@ -25,6 +25,7 @@ struct StreamArguments {
   std::vector<std::string> columns;
   uint32_t in_flight = 256;
   bool create = false;
+  bool resume = false;
 };
 
 // What the callbacks of the steps find.
@@ -41,7 +42,9 @@ absl::Status At(const std::string& where, const absl::Status& status) {
   return located;
 }
 
-absl::Status SendRows(Stream* stream, const Binding& binding, RowReader* reader, RowWriter* writer) {
+// S: Stream or ResumableStream.
+template <typename S>
+absl::Status SendRows(S* stream, const Binding& binding, RowReader* reader, RowWriter* writer) {
   Replies replies;
   absl::Status status;
   {
@@ -81,6 +84,19 @@ absl::Status SendRows(Stream* stream, const Binding& binding, RowReader* reader,
   return status.ok() ? finished : status;
 }
 
+template <typename S>
+absl::Status StreamOver(const std::unique_ptr<S> stream, const std::string& name, const Context& context,
+                        const StreamArguments& arguments, RowReader* reader) {
+  BindOptions bind;
+  bind.create_if_missing = arguments.create;
+  const absl::StatusOr<Binding> binding = stream->Bind(name, bind);
+  if (!binding.ok()) return binding.status();
+  RowWriter writer(arguments.output, context.json);
+  const absl::Status status = SendRows(stream.get(), *binding, reader, &writer);
+  const absl::Status written = writer.Finish();
+  return status.ok() ? written : status;
+}
+
 absl::Status StreamRows(const Context& context, const StreamArguments& arguments) {
   absl::StatusOr<std::unique_ptr<RowReader>> reader = RowReader::Open(arguments.input, arguments.columns);
   if (!reader.ok()) return reader.status();
@@ -100,20 +116,16 @@ absl::Status StreamRows(const Context& context, const StreamArguments& arguments
   } else if (parts.size() == 2) {
     name = SessionName(parts[0], parts[1]);
   }
-  StreamOptions options;
-  options.max_in_flight = arguments.in_flight;
-  std::unique_ptr<Stream> stream = (*client)->OpenStream(options);
-  BindOptions bind;
-  bind.create_if_missing = arguments.create;
-  absl::StatusOr<Binding> binding = stream->Bind(name, bind);
-  absl::Status status = binding.status();
-  if (status.ok()) {
-    RowWriter writer(arguments.output, context.json);
-    status = SendRows(stream.get(), *binding, reader->get(), &writer);
-    const absl::Status written = writer.Finish();
-    if (status.ok()) status = written;
+  absl::Status status;
+  if (arguments.resume) {
+    ResumeOptions options;
+    options.max_in_flight = arguments.in_flight;
+    status = StreamOver((*client)->OpenResumableStream(options), name, context, arguments, reader->get());
+  } else {
+    StreamOptions options;
+    options.max_in_flight = arguments.in_flight;
+    status = StreamOver((*client)->OpenStream(options), name, context, arguments, reader->get());
   }
-  stream.reset();
   if (temporary) (*client)->OpenSession(name).Delete(/*allow_missing=*/true).IgnoreError();
   return status;
 }
@@ -141,11 +153,14 @@ void AddStreamCommand(CLI::App* app, Context* context) {
   stream->add_option("--in-flight", arguments->in_flight, "Rows sent before the first is answered")
       ->capture_default_str()
       ->check(CLI::Range(1, 1'000'000));
+  stream->add_flag("--resume", arguments->resume,
+                   "Survive broken connections and restarts of the server: rows are numbered, sent again, taken once");
   stream->add_flag("--create", arguments->create, "Create the session MODEL/ID if there is none");
   stream->footer(
       "Examples:\n"
       "  lstmctl stream sunspots months.csv --columns value --out forecasts.csv\n"
-      "  tail -f sensor.csv | lstmctl stream pump/7 --create");
+      "  tail -f sensor.csv | lstmctl stream pump/7 --create\n"
+      "  tail -f sensor.csv | lstmctl --server a:8001,b:8001 stream pump/7 --resume");
   stream->callback([=] { context->run = [=] { return StreamRows(*context, *arguments); }; });
 }
 
