@@ -7,21 +7,24 @@ target_link_libraries(lstmd_snapshot PUBLIC lstmd_model_files PRIVATE PkgConfig:
 
 add_library(lstmd_engine STATIC
   batcher.cc
+  checkpointer.cc
   call_cost.cc
   engine.cc
   engine_models.cc
   engine_sessions.cc
   engine_snapshots.cc
+  engine_store.cc
   model.cc
   model_registry.cc
   page_token.cc
   random_bits.cc
   ready_queue.cc
   scheduler.cc
+  scheduler_durable.cc
   scheduler_sessions.cc
   scheduler_worker.cc
   session.cc
   session_store.cc)
 target_link_libraries(lstmd_engine
-  PUBLIC lstmd_names lstmd_snapshot lstmd_model_files lstmd_cpu absl::btree absl::flat_hash_map absl::function_ref
+  PUBLIC lstmd_names lstmd_snapshot lstmd_store lstmd_model_files lstmd_cpu absl::btree absl::flat_hash_map absl::function_ref
   PRIVATE absl::inlined_vector absl::hash absl::str_format Threads::Threads)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/engine.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "engine/engine_impl.h"
@@ -8,9 +9,22 @@
 
 namespace lstmd {
 
+namespace {
+
+// Sessions that were due in the store, and nobody asked for. One that lives has been saved since, within the time.
+constexpr absl::Duration kSweepEvery = absl::Hours(1);
+
+}  // namespace
+
 absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(EngineOptions options,
                                                        std::vector<std::unique_ptr<Backend>> backends) {
   if (backends.empty()) return InvalidArgument("DEVICE", "an engine needs at least one backend");
+  if (options.durability.durability != Durability::kNone && options.store == nullptr) {
+    return InvalidArgument("OPTIONS", "a durability of sessions other than none needs a store");
+  }
+  if (options.durability.checkpoint_steps == 0 || options.durability.owner.empty()) {
+    return InvalidArgument("OPTIONS", "checkpoint_steps: want at least 1; owner: want a name");
+  }
   if (options.scheduler.max_batch_size == 0 || options.scheduler.slice_units == 0) {
     return InvalidArgument("OPTIONS", "max_batch_size and slice_units: want at least 1");
   }
@@ -24,6 +38,19 @@ EngineImpl::EngineImpl(EngineOptions options, std::vector<std::unique_ptr<Backen
         std::move(backend), options_.scheduler, options_.sessions.replay_ring, options_.clock,
         [this](const Session& session) { store_.Erase(session, SessionEnd::kDeleted, options_.clock->Now()); }));
   }
+  if (has_store()) {
+    checkpointer_ = std::make_unique<Checkpointer>(options_.store, options_.clock, [this](absl::Time now) {
+      absl::Time next = absl::InfiniteFuture();
+      for (const auto& scheduler : schedulers_) next = std::min(next, scheduler->AskDueSaves(now));
+      return next;
+    });
+    for (const auto& scheduler : schedulers_) {
+      scheduler->UseStore(checkpointer_.get(), options_.durability,
+                          [this](const Session& session, std::string_view owner) {
+                            store_.Erase(session, SessionEnd::kMoved, options_.clock->Now(), owner);
+                          });
+    }
+  }
   housekeeper_ = std::thread([this] { KeepHouse(); });
 }
 
@@ -34,6 +61,9 @@ EngineImpl::~EngineImpl() {
   }
   stop_housekeeping_.Signal();
   housekeeper_.join();
+  // What they have held back for the checkpointer ends with it, and still needs them.
+  for (const auto& scheduler : schedulers_) scheduler->Stop();
+  checkpointer_.reset();
   schedulers_.clear();
 }
 
@@ -45,7 +75,16 @@ void EngineImpl::KeepHouse() {
       if (stopping_) return;
     }
     ExpireSessions();
+    SweepStore();
   }
+}
+
+void EngineImpl::SweepStore() {
+  const absl::Time now = options_.clock->Now();
+  if (!has_store() || now - swept_ < kSweepEvery) return;
+  swept_ = now;
+  // Whether it worked is the next sweep's matter, too.
+  (void)options_.store->Sweep(now - kSweepEvery);
 }
 
 void EngineImpl::Submit(Work* work) { SubmitAll(absl::MakeConstSpan(&work, 1)); }
@@ -80,6 +119,15 @@ EngineStats EngineImpl::Stats() const {
   stats.sessions = store_.size();
   stats.models = registry_.ready();
   for (const auto& scheduler : schedulers_) scheduler->AddStats(&stats);
+  stats.sessions_restored = restored_.load(std::memory_order_relaxed);
+  if (checkpointer_ != nullptr) {
+    const CheckpointStats saves = checkpointer_->stats();
+    stats.checkpoint_groups = saves.groups;
+    stats.checkpoints = saves.saves;
+    stats.checkpoint_failures = saves.failures;
+    stats.checkpoints_waiting = saves.waiting;
+    stats.checkpoint_time = saves.last_group;
+  }
   return stats;
 }
 

@@ -71,11 +71,30 @@ struct SessionOptions {
   std::function<OwnerQuota(std::string_view owner)> quota_of;
 };
 
+class StateStore;  // engine/store/state_store.h
+
+// What is safe when the server is lost.
+struct DurabilityOptions {
+  // Of sessions that say nothing of it. Anything but none needs a store.
+  Durability durability = Durability::kNone;
+  // Periodic sessions: after a crash at most so many of a session's steps are missing in the store. It is saved when
+  // half of them are, or after the interval. More: fewer writes, more to be stepped again.
+  uint32_t checkpoint_steps = 64;
+  absl::Duration checkpoint_interval = absl::Seconds(1);
+  // Where clients reach this server: told to those whose session it has taken over. "?": not known.
+  std::string owner = "?";
+  // A session that another server has taken over is not claimed back for so long, unless that one has given it up:
+  // whoever asks for it here meanwhile is told where it is.
+  absl::Duration moved_hold = absl::Seconds(5);
+};
+
 struct EngineOptions {
   // Folder NAME/VERSION/…; empty: no repository.
   std::string repository;
   SchedulerOptions scheduler;
   SessionOptions sessions;
+  DurabilityOptions durability;
+  std::shared_ptr<StateStore> store;  // nullptr: sessions are lost with the server
   Clock* clock = Clock::Real();
 };
 
@@ -117,6 +136,9 @@ struct SessionInfo {
   absl::Duration idle_ttl;    // zero: never
   absl::Time expire_time = absl::InfiniteFuture();
   std::map<std::string, std::string> labels;
+  Durability durability = Durability::kNone;
+  uint64_t durable_seq = 0;  // last_seq that is safe in the store
+  bool in_store = false;     // and nowhere else: the next step brings it here
   std::optional<StateValues> state;
 };
 
@@ -128,6 +150,7 @@ struct CreateSessionParams {
   std::optional<absl::Duration> idle_ttl;
   absl::Time expire_time = absl::InfiniteFuture();
   std::map<std::string, std::string> labels;
+  std::optional<Durability> durability;
   std::optional<StateValues> initial_state;
   bool exists_ok = false;
 };
@@ -146,6 +169,7 @@ struct UpdateSessionParams {
   std::optional<absl::Duration> idle_ttl;
   std::optional<absl::Time> expire_time;
   std::optional<std::map<std::string, std::string>> labels;
+  std::optional<Durability> durability;
   std::optional<StateValues> state;
 };
 
@@ -162,6 +186,19 @@ struct EngineStats {
   uint64_t batched_rows = 0;    // rows in them
   uint64_t inline_batches = 0;  // device calls made within Submit
   uint64_t queued = 0;          // work accepted and not ended
+  // The store: groups of writes, sessions saved in them, saves that failed, and those waiting; sessions restored.
+  uint64_t checkpoint_groups = 0;
+  uint64_t checkpoints = 0;
+  uint64_t checkpoint_failures = 0;
+  uint64_t checkpoints_waiting = 0;
+  absl::Duration checkpoint_time;  // of the last group
+  uint64_t sessions_restored = 0;
+};
+
+struct Handover {
+  uint64_t saved = 0;
+  uint64_t left = 0;   // not saved
+  absl::Status error;  // the last one, why
 };
 
 class Engine {
@@ -212,6 +249,21 @@ class Engine {
   // pointer lives. create_if_missing: with the default version's initial state.
   virtual absl::StatusOr<std::shared_ptr<Session>> FindSession(std::string_view model, std::string_view id,
                                                                bool create_if_missing) = 0;
+  // FindSession answers from memory, and with a store creates nothing. Where it finds none and this says true, the
+  // session may be in the store, and RestoreSession, which blocks, is the one to ask.
+  virtual bool has_store() const = 0;
+  // The living session, or the stored one, claimed and brought here in its next epoch, or, with create_if_missing, a
+  // new one. Errors besides those of FindSession: UNAVAILABLE / STORE_UNAVAILABLE, UNAVAILABLE / SESSION_MOVED or
+  // ABORTED / SESSION_FENCED for one that was taken over a moment ago, DATA_LOSS / SNAPSHOT_CHECKSUM,
+  // FAILED_PRECONDITION / WEIGHTS_MISMATCH, RESOURCE_EXHAUSTED as CreateSession.
+  virtual absl::StatusOr<std::shared_ptr<Session>> RestoreSession(std::string_view model, std::string_view id,
+                                                                  bool create_if_missing) = 0;
+  // Saves it now. FAILED_PRECONDITION / NO_STORE. Blocks.
+  virtual absl::StatusOr<SessionInfo> CheckpointSession(std::string_view model, std::string_view id) = 0;
+  // Refuses new sessions from now on, saves every session after the work accepted before, and gives it up: what comes
+  // for it later is refused with UNAVAILABLE / DRAINING, and whoever shares the store may claim it. Without a store:
+  // nothing. Blocks, at most until `deadline`.
+  virtual Handover HandOver(absl::Time deadline) = 0;
   virtual SessionInfo Describe(const Session& session) const = 0;
   // Ends sessions past idle_ttl or expire_time. Called by the engine's own housekeeping every second; tests call it.
   virtual void ExpireSessions() = 0;

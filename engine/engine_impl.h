@@ -9,12 +9,15 @@
 #include <thread>
 #include <vector>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/functional/function_ref.h"
+#include "engine/checkpointer.h"
 #include "engine/engine.h"
 #include "engine/model_registry.h"
 #include "engine/mutex.h"
 #include "engine/scheduler.h"
 #include "engine/session_store.h"
+#include "engine/store/state_store.h"
 
 namespace lstmd {
 
@@ -46,6 +49,11 @@ class EngineImpl final : public Engine {
   absl::StatusOr<SessionInfo> ImportSession(const ImportSessionParams& params) override;
   absl::StatusOr<std::shared_ptr<Session>> FindSession(std::string_view model, std::string_view id,
                                                        bool create_if_missing) override;
+  bool has_store() const override { return options_.store != nullptr; }
+  absl::StatusOr<std::shared_ptr<Session>> RestoreSession(std::string_view model, std::string_view id,
+                                                          bool create_if_missing) override;
+  absl::StatusOr<SessionInfo> CheckpointSession(std::string_view model, std::string_view id) override;
+  Handover HandOver(absl::Time deadline) override;
   SessionInfo Describe(const Session& session) const override;
   void ExpireSessions() override;
 
@@ -85,10 +93,43 @@ class EngineImpl final : public Engine {
                                                        std::string id, uint64_t epoch) const;
   absl::StatusOr<std::shared_ptr<Session>> NewSession(const CreateSessionParams& params, std::shared_ptr<Model> model,
                                                       std::string id) const;
-  // The living session, or SESSION_NOT_FOUND.
-  absl::StatusOr<std::shared_ptr<Session>> Living(std::string_view model, std::string_view id) const;
+  // The living session, brought here from the store if it is there, or SESSION_NOT_FOUND. May block.
+  absl::StatusOr<std::shared_ptr<Session>> Living(std::string_view model, std::string_view id);
+  // From memory.
+  absl::StatusOr<std::shared_ptr<Session>> FindOrMake(std::string_view model, std::string_view id,
+                                                      bool create_if_missing);
+
+  // --- Store (engine_store.cc). ---
+  // While it lives no other thread restores, creates or deletes a session of this name.
+  class NameLock {
+   public:
+    NameLock(EngineImpl* engine, std::string_view model, std::string_view id);
+    ~NameLock();
+    NameLock(const NameLock&) = delete;
+    NameLock& operator=(const NameLock&) = delete;
+
+   private:
+    EngineImpl& engine_;
+    const std::string name_;
+  };
+  // FAILED_PRECONDITION / NO_STORE.
+  absl::Status CheckDurability(Durability durability) const;
+  // As it is in the store. SESSION_NOT_FOUND also for one that is past its time; SESSION_MOVED. Peek: with how it
+  // ended, if that is known.
+  absl::StatusOr<Snapshot> ReadStored(std::string_view model, std::string_view id) const;
+  absl::StatusOr<Snapshot> Peek(std::string_view model, std::string_view id) const;
+  absl::StatusOr<SessionInfo> GetStored(std::string_view model, std::string_view id, bool include_state) const;
+  // The living session, or the stored one. The caller has its name.
+  absl::StatusOr<std::shared_ptr<Session>> Restore(std::string_view model, std::string_view id);
+  absl::StatusOr<std::shared_ptr<Session>> CreateWithStore(const CreateSessionParams& params);
+  // Makes one that was seen in the store this server's.
+  absl::StatusOr<std::shared_ptr<Session>> ClaimSession(const Snapshot& seen, std::string id,
+                                                        const std::shared_ptr<Model>& model);
+  // Puts one that nobody else has yet there.
+  absl::Status CreateInStore(Session& session, Durability durability);
   void EndSessionsOf(const Model& model);
   void KeepHouse();
+  void SweepStore();
 
   const EngineOptions options_;
   ModelRegistry registry_;
@@ -96,6 +137,13 @@ class EngineImpl final : public Engine {
   std::atomic<bool> draining_{false};
   // One per device, in order of preference. They stop first: what they end refers to the rest.
   std::vector<std::unique_ptr<Scheduler>> schedulers_;
+  std::unique_ptr<Checkpointer> checkpointer_;  // nullptr: no store
+  std::atomic<uint64_t> restored_{0};
+  absl::Time swept_ = absl::InfinitePast();  // the housekeeper's
+
+  Mutex names_mutex_;
+  CondVar names_changed_;
+  absl::flat_hash_set<std::string> names_ ABSL_GUARDED_BY(names_mutex_);
 
   Mutex housekeeping_mutex_;
   CondVar stop_housekeeping_;

@@ -67,10 +67,9 @@ absl::Status CheckState(const ModelSpec& spec, const StateValues& state, std::st
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<Session>> EngineImpl::Living(std::string_view model, std::string_view id) const {
-  std::shared_ptr<Session> session = store_.Find(model, id);
-  if (session == nullptr) return store_.NotFound(model, id, options_.clock->Now());
-  return session;
+absl::StatusOr<std::shared_ptr<Session>> EngineImpl::Living(std::string_view model, std::string_view id) {
+  if (std::shared_ptr<Session> session = store_.Find(model, id)) return session;
+  return RestoreSession(model, id, false);
 }
 
 absl::StatusOr<std::shared_ptr<Session>> EngineImpl::NewSession(const CreateSessionParams& params,
@@ -153,8 +152,16 @@ absl::StatusOr<std::shared_ptr<Session>> EngineImpl::MakeSession(const CreateSes
     absl::Status status = CheckState((*model)->spec(), *params.initial_state, "initial_state");
     if (!status.ok()) return status;
   }
+  const Durability durability = params.durability.value_or(options_.durability.durability);
+  if (absl::Status status = CheckDurability(durability); !status.ok()) return status;
   return AddSession(
-      *model, params.owner, params.id, [&](const std::string& id) { return NewSession(params, *model, id); },
+      *model, params.owner, params.id,
+      [&](const std::string& id) -> absl::StatusOr<std::shared_ptr<Session>> {
+        absl::StatusOr<std::shared_ptr<Session>> session = NewSession(params, *model, id);
+        if (!session.ok() || durability == Durability::kNone) return session;
+        if (absl::Status status = CreateInStore(**session, durability); !status.ok()) return status;
+        return session;
+      },
       [&](std::shared_ptr<Session> session) -> absl::StatusOr<std::shared_ptr<Session>> {
         if (params.exists_ok) return session;
         return SessionExists(params.model, params.id);
@@ -162,13 +169,20 @@ absl::StatusOr<std::shared_ptr<Session>> EngineImpl::MakeSession(const CreateSes
 }
 
 absl::StatusOr<SessionInfo> EngineImpl::CreateSession(const CreateSessionParams& params) {
-  const absl::StatusOr<std::shared_ptr<Session>> session = MakeSession(params);
+  const bool may_be_stored = has_store() && !params.id.empty() && IsValidSessionId(params.id);
+  const absl::StatusOr<std::shared_ptr<Session>> session =
+      may_be_stored ? CreateWithStore(params) : MakeSession(params);
   if (!session.ok()) return session.status();
   return Describe(**session);
 }
 
 absl::StatusOr<std::shared_ptr<Session>> EngineImpl::FindSession(std::string_view model, std::string_view id,
                                                                  bool create_if_missing) {
+  return FindOrMake(model, id, create_if_missing && !has_store());
+}
+
+absl::StatusOr<std::shared_ptr<Session>> EngineImpl::FindOrMake(std::string_view model, std::string_view id,
+                                                                bool create_if_missing) {
   if (std::shared_ptr<Session> session = store_.Find(model, id)) return session;
   if (!create_if_missing) return store_.NotFound(model, id, options_.clock->Now());
   if (id.empty()) {
@@ -184,13 +198,12 @@ absl::StatusOr<std::shared_ptr<Session>> EngineImpl::FindSession(std::string_vie
 }
 
 absl::StatusOr<SessionInfo> EngineImpl::GetSession(std::string_view model, std::string_view id, bool include_state) {
-  const absl::StatusOr<std::shared_ptr<Session>> session = Living(model, id);
-  if (!session.ok()) return session.status();
-  if (!include_state) return Describe(**session);
+  const std::shared_ptr<Session> session = store_.Find(model, id);
+  if (session == nullptr) return GetStored(model, id, include_state);
+  if (!include_state) return Describe(*session);
   SessionInfo info;
   StateValues state;
-  if (absl::Status status = (*session)->model()->scheduler().Read(**session, &state, &info); !status.ok())
-    return status;
+  if (absl::Status status = session->model()->scheduler().Read(*session, &state, &info); !status.ok()) return status;
   info.state = std::move(state);
   return info;
 }
@@ -232,6 +245,9 @@ absl::StatusOr<SessionInfo> EngineImpl::UpdateSession(std::string_view model, st
   absl::Status life =
       CheckLife(params.idle_ttl, params.expire_time.value_or(absl::InfiniteFuture()), options_.clock->Now());
   if (!life.ok()) return life;
+  if (params.durability) {
+    if (absl::Status status = CheckDurability(*params.durability); !status.ok()) return status;
+  }
   Scheduler& scheduler = (*session)->model()->scheduler();
   if (params.state) {
     absl::Status status = CheckState((*session)->model()->spec(), *params.state, "session.state");
@@ -239,6 +255,13 @@ absl::StatusOr<SessionInfo> EngineImpl::UpdateSession(std::string_view model, st
     if (!status.ok()) return status;
   }
   scheduler.Configure(**session, params);
+  absl::Status saved;
+  if (params.durability) {
+    saved = scheduler.SetDurability(**session, *params.durability);
+  } else if (Describe(**session).durability != Durability::kNone) {
+    saved = scheduler.Checkpoint(**session);
+  }
+  if (!saved.ok()) return saved;
   return Describe(**session);
 }
 
@@ -246,6 +269,13 @@ absl::Status EngineImpl::DeleteSession(std::string_view model, std::string_view 
   const absl::StatusOr<std::shared_ptr<Session>> session = Living(model, id);
   if (!session.ok()) return session.status();
   Scheduler& scheduler = (*session)->model()->scheduler();
+  if (scheduler.IsDurable(**session)) {
+    // First there: one that is gone here and not there would come back.
+    const NameLock lock(this, model, id);
+    absl::Status status = scheduler.EraseInStore(**session);
+    if (status.ok()) store_.Erase(**session, SessionEnd::kDeleted, options_.clock->Now());
+    return status;
+  }
   if (absl::Status status = scheduler.Close(**session, SessionEnd::kDeleted); !status.ok()) return status;
   store_.Erase(**session, SessionEnd::kDeleted, options_.clock->Now());
   scheduler.WaitForTurn(**session);
@@ -273,7 +303,9 @@ SessionInfo EngineImpl::Describe(const Session& session) const {
 void EngineImpl::ExpireSessions() {
   const absl::Time now = options_.clock->Now();
   for (const auto& session : store_.Collect([now](const Session& one) { return one.MaybeDue(now); })) {
-    if (session->model()->scheduler().CloseIfDue(*session)) store_.Erase(*session, SessionEnd::kExpired, now);
+    if (!session->model()->scheduler().CloseIfDue(*session)) continue;
+    session->model()->scheduler().Forget(session);
+    store_.Erase(*session, SessionEnd::kExpired, now);
   }
 }
 

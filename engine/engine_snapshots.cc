@@ -78,10 +78,10 @@ absl::StatusOr<std::shared_ptr<Session>> EngineImpl::SessionFrom(const Snapshot&
 }
 
 absl::StatusOr<Snapshot> EngineImpl::ExportSession(std::string_view model, std::string_view id) {
-  const absl::StatusOr<std::shared_ptr<Session>> session = Living(model, id);
-  if (!session.ok()) return session.status();
+  const std::shared_ptr<Session> session = store_.Find(model, id);
+  if (session == nullptr) return Peek(model, id);
   Snapshot snapshot;
-  absl::Status status = (*session)->model()->scheduler().TakeSnapshot(**session, &snapshot);
+  absl::Status status = session->model()->scheduler().TakeSnapshot(*session, &snapshot);
   if (!status.ok()) return status;
   return snapshot;
 }
@@ -103,10 +103,13 @@ absl::StatusOr<SessionInfo> EngineImpl::ImportSession(const ImportSessionParams&
     if (!status.ok()) return status;
     return session;
   };
-  const auto make = [&](const std::string& id) {
+  const auto make = [&](const std::string& id) -> absl::StatusOr<std::shared_ptr<Session>> {
     // A session of its own, also beside the one that the snapshot is of.
     snapshot.uid = {RandomBits(), RandomBits()};
-    return SessionFrom(snapshot, *model, id, snapshot.epoch + 1);
+    absl::StatusOr<std::shared_ptr<Session>> session = SessionFrom(snapshot, *model, id, snapshot.epoch + 1);
+    if (!session.ok() || snapshot.durability == Durability::kNone || !has_store()) return session;
+    if (absl::Status status = CreateInStore(**session, snapshot.durability); !status.ok()) return status;
+    return session;
   };
   const absl::StatusOr<std::shared_ptr<Session>> session = AddSession(*model, params.owner, params.id, make, living);
   if (!session.ok()) return session.status();

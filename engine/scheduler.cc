@@ -82,6 +82,7 @@ void Scheduler::Accept(Work* work, absl::Time now, Endings* endings) {
   work->started = absl::InfinitePast();
   work->timing = Timing();
   work->replayed = false;
+  work->result_durable_seq = 0;
   work->own_slot = false;
   work->turn = nullptr;
   work->row.slot = kNoSlot;
@@ -161,6 +162,10 @@ void Scheduler::Advance(Session& session, Work* work, Endings* endings) {
   while (work != nullptr) {
     if (work->turn != nullptr) {
       Turn* const turn = work->turn;
+      if (turn->save != nullptr) {
+        GrantSave(turn);
+        return;
+      }
       turn->granted = !stopping_;
       turn->stopped = stopping_;
       turn->ready.Signal();
@@ -170,9 +175,10 @@ void Scheduler::Advance(Session& session, Work* work, Endings* endings) {
     }
     absl::Status status;
     if (Resolve(session, work, &status)) {
-      MakeReady(work);
+      if (!HoldBack(work)) MakeReady(work);
       return;
     }
+    if (status.ok() && Hold(work)) return;
     if (status.ok() && work->end_session) EndByStep(session);
     End(work, std::move(status), endings);
     work = state.lane.Leave();
@@ -180,6 +186,11 @@ void Scheduler::Advance(Session& session, Work* work, Endings* endings) {
 }
 
 absl::Status Scheduler::Gone(const Session& session) const {
+  if (session.end() == SessionEnd::kMoved) {
+    const std::string& owner = StateOf(session).durable->owner;
+    return (draining_ || leaving_) && owner.empty() ? Draining()
+                                                    : SessionMoved(session.model()->name(), session.id(), owner);
+  }
   return SessionNotFound(session.model()->name(), session.id(), session.end(), StateOf(session).end_time);
 }
 
@@ -274,9 +285,12 @@ void Scheduler::EndAtHead(Work* work, absl::Status status, Endings* endings) {
 void Scheduler::EndByStep(Session& session) {
   SessionState& state = StateOf(session);
   state.refuse_queued = true;
-  if (session.end() != SessionEnd::kNone) return;
-  state.end_time = clock_->Now();
-  session.end_.store(SessionEnd::kDeleted, std::memory_order_release);
+  if (session.end() == SessionEnd::kNone) EndSession(session, SessionEnd::kDeleted);
+}
+
+void Scheduler::EndSession(Session& session, SessionEnd end) {
+  StateOf(session).end_time = clock_->Now();
+  session.end_.store(end, std::memory_order_release);
 }
 
 void Scheduler::Report(const Endings& endings) const {

@@ -14,12 +14,14 @@
 // LOCK ORDER of the engine. Locks are held briefly and never across a device call or a sink. Allowed nesting, outer
 // first; all other locks are leaves and held alone:
 //   SessionStore shard -> SessionStore tombstones
-// Scheduler::mutex_, Model::mutex_, ModelRegistry::mutex_ and a StatePool's own lock are leaves.
+//   Scheduler::mutex_ -> Checkpointer
+// Model::mutex_, ModelRegistry::mutex_ and a StatePool's own lock are leaves.
 #ifndef LSTMD_ENGINE_SCHEDULER_H_
 #define LSTMD_ENGINE_SCHEDULER_H_
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -30,6 +32,7 @@
 #include "absl/types/span.h"
 #include "engine/backend.h"
 #include "engine/batcher.h"
+#include "engine/checkpointer.h"
 #include "engine/clock.h"
 #include "engine/engine.h"
 #include "engine/mutex.h"
@@ -46,7 +49,12 @@ struct Turn {
   CondVar ready;
   bool granted = false;
   bool stopped = false;
+  // Set: nobody waits, the checkpointer gets it when it is granted. Such a turn is its own owner.
+  std::unique_ptr<Save> save;
 };
+
+// `status` of a store as the end of a step.
+absl::Status NotSafe(const absl::Status& status, const Session& session, bool applied);
 
 // Thread-safe. Sessions and models given to it must be of its device.
 class Scheduler {
@@ -54,8 +62,13 @@ class Scheduler {
   // `session_ended`: called without locks when a step with end_session has ended its session, before the sink hears.
   Scheduler(std::shared_ptr<Backend> backend, const SchedulerOptions& options, uint32_t replay_ring, Clock* clock,
             std::function<void(const Session&)> session_ended);
-  // Ends all work with UNAVAILABLE / DRAINING.
   ~Scheduler();
+  // Once, before any work. `session_moved`: called without locks when a session was given up here, or found to be
+  // another's (`owner`, "" if not known), before anybody hears.
+  using SessionMovedCall = std::function<void(const Session& session, std::string_view owner)>;
+  void UseStore(Checkpointer* checkpointer, const DurabilityOptions& options, SessionMovedCall session_moved);
+  // Ends all work with UNAVAILABLE / DRAINING, but for what is with the checkpointer, which ends it. Again: nothing.
+  void Stop() ABSL_LOCKS_EXCLUDED(mutex_);
 
   const std::shared_ptr<Backend>& backend() const { return backend_; }
 
@@ -94,6 +107,27 @@ class Scheduler {
   void WaitForTurn(Session& session);
   // Closes it as expired if it is past its expire_time, or idle past its idle_ttl with no work in flight.
   bool CloseIfDue(Session& session) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // --- The store (scheduler_durable.cc). Errors of the store as they are. ---
+  // What the store knows of a session that nobody else has yet. `stored`: it is there, as it is here.
+  void SetStored(Session& session, Durability durability, uint64_t claim, bool stored) ABSL_LOCKS_EXCLUDED(mutex_);
+  bool IsDurable(const Session& session) const ABSL_LOCKS_EXCLUDED(mutex_);
+  // In turn: saves it now, whatever its durability.
+  absl::Status Checkpoint(Session& session) ABSL_LOCKS_EXCLUDED(mutex_);
+  // In turn: saves it from now on, or forgets it in the store.
+  absl::Status SetDurability(Session& session, Durability durability) ABSL_LOCKS_EXCLUDED(mutex_);
+  // In turn: out of the store, and ended as deleted.
+  absl::Status EraseInStore(Session& session) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Has a session that has ended forgotten by the store, sometime.
+  void Forget(const std::shared_ptr<Session>& session) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Has it saved and given up for whoever claims it, after the work accepted before; `call` hears. False: it has ended.
+  bool Leave(const std::shared_ptr<Session>& session, const std::shared_ptr<SaveCall>& call)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  // The checkpointer's: asks for the periodic saves that are due, returns when the next one is; fills in what is to be
+  // written; takes the results.
+  absl::Time AskDueSaves(absl::Time now) ABSL_LOCKS_EXCLUDED(mutex_);
+  void BeginSave(Save* save) ABSL_LOCKS_EXCLUDED(mutex_);
+  void EndSaves(absl::Span<Save* const> saves) ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   struct Ending {
@@ -141,6 +175,31 @@ class Scheduler {
   // End, and on with the session.
   void EndAtHead(Work* work, absl::Status status, Endings* endings) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
+  // A session that was found to be another's, and whose.
+  struct Moved {
+    std::shared_ptr<Session> session;
+    std::string owner;
+  };
+
+  // Store. How many changes are missing there that may not be; 0: none.
+  uint64_t Unsafe(const SessionState& state) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void NoteChange(const std::shared_ptr<Session>& session, absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whether `work`, done and head of its lane, ends only when a save has, which is asked for.
+  bool Hold(Work* work) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Same, whether it may not even run before.
+  bool HoldBack(Work* work) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void AskForSave(const std::shared_ptr<Session>& session, Save::Kind kind, const std::shared_ptr<SaveCall>& call)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void GrantSave(Turn* turn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void NoteSaved(Save* save, std::vector<Moved>* moved) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The save of a turn of its own is over.
+  void EndTurn(Save* save, Endings* endings) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Of the caller that has the session: waits until it is safe, or out of the store.
+  absl::Status SaveInTurn(Session& session, bool erase) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Same, after a change that no step made, of a session that is to be safe.
+  absl::Status SaveChange(Session& session) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  void EndSession(Session& session, SessionEnd end) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // A step with end_session is done.
   void EndByStep(Session& session) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Whether the caller is to signal work_ready_ when it has let go of the lock.
@@ -192,6 +251,10 @@ class Scheduler {
   const uint32_t replay_ring_;
   Clock* const clock_;
   const std::function<void(const Session&)> session_ended_;
+  // Set before any work.
+  Checkpointer* checkpointer_ = nullptr;
+  DurabilityOptions durability_;
+  SessionMovedCall session_moved_;
 
   mutable Mutex mutex_;
   CondVar work_ready_;
@@ -201,12 +264,14 @@ class Scheduler {
   uint64_t queued_ ABSL_GUARDED_BY(mutex_) = 0;              // accepted and not ended
   uint32_t reporting_ ABSL_GUARDED_BY(mutex_) = 0;           // threads that tell sinks of accepted work
   uint32_t idle_waiters_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::multimap<absl::Time, std::weak_ptr<Session>> due_saves_ ABSL_GUARDED_BY(mutex_);  // periodic ones
   bool worker_waits_ ABSL_GUARDED_BY(mutex_) = false;
   bool running_ ABSL_GUARDED_BY(mutex_) = false;  // a thread has the device
   absl::Time last_submit_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
   uint32_t lone_submits_ ABSL_GUARDED_BY(mutex_) = 0;  // so many came one by one, with a pause before each
   absl::Time last_step_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
+  bool leaving_ ABSL_GUARDED_BY(mutex_) = false;  // sessions are handed over
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   uint64_t batches_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t batched_rows_ ABSL_GUARDED_BY(mutex_) = 0;

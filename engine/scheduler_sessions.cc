@@ -75,6 +75,10 @@ SessionInfo Scheduler::DescribeLocked(const Session& session) const {
   info.idle_ttl = state.idle_ttl;
   info.expire_time = state.expire_time;
   if (state.labels != nullptr) info.labels = *state.labels;
+  if (state.durable != nullptr) {
+    info.durability = state.durable->durability;
+    info.durable_seq = state.durable->durable_seq;
+  }
   return info;
 }
 
@@ -115,6 +119,7 @@ absl::Status Scheduler::CopyOut(const Session& session, uint64_t after_seq, Snap
     snapshot->idle_ttl = state.idle_ttl;
     snapshot->expire_time = state.expire_time;
     if (state.labels != nullptr) snapshot->labels = *state.labels;
+    if (state.durable != nullptr) snapshot->durability = state.durable->durability;
   }
   return model.pool().Read(session.slot_, absl::MakeSpan(snapshot->h), absl::MakeSpan(snapshot->c));
 }
@@ -144,8 +149,10 @@ absl::Status Scheduler::Adopt(Session& session, const Snapshot& snapshot, uint64
 }
 
 absl::Status Scheduler::Replace(Session& session, const Snapshot& snapshot) {
-  return InTurn(session,
-                [&] { return Adopt(session, snapshot, std::max(Describe(session).epoch, snapshot.epoch) + 1); });
+  return InTurn(session, [&] {
+    absl::Status status = Adopt(session, snapshot, std::max(Describe(session).epoch, snapshot.epoch) + 1);
+    return status.ok() ? SaveChange(session) : status;
+  });
 }
 
 absl::Status Scheduler::Reset(Session& session, const StateValues* state) {
@@ -154,12 +161,14 @@ absl::Status Scheduler::Reset(Session& session, const StateValues* state) {
     absl::Status status = state == nullptr ? pool.Reset(session.slot_) : pool.Write(session.slot_, state->h, state->c);
     if (!status.ok()) return status;
     if (session.ring_ != nullptr) session.ring_->Clear();
-    MutexLock lock(&mutex_);
-    SessionState& numbers = StateOf(session);
-    ++numbers.epoch;
-    numbers.last_seq = 0;
-    numbers.steps = 0;
-    return status;
+    {
+      MutexLock lock(&mutex_);
+      SessionState& numbers = StateOf(session);
+      ++numbers.epoch;
+      numbers.last_seq = 0;
+      numbers.steps = 0;
+    }
+    return SaveChange(session);
   });
 }
 
@@ -167,11 +176,13 @@ absl::Status Scheduler::Write(Session& session, const StateValues& state) {
   return InTurn(session, [&] {
     absl::Status status = session.model()->pool().Write(session.slot_, state.h, state.c);
     if (!status.ok()) return status;
-    MutexLock lock(&mutex_);
-    SessionState& numbers = StateOf(session);
-    ++numbers.epoch;
-    numbers.steps = 0;
-    return status;
+    {
+      MutexLock lock(&mutex_);
+      SessionState& numbers = StateOf(session);
+      ++numbers.epoch;
+      numbers.steps = 0;
+    }
+    return SaveChange(session);
   });
 }
 
@@ -188,10 +199,8 @@ void Scheduler::Configure(Session& session, const UpdateSessionParams& params) {
 
 absl::Status Scheduler::Close(Session& session, SessionEnd end) {
   MutexLock lock(&mutex_);
-  SessionState& state = StateOf(session);
   if (session.end() != SessionEnd::kNone) return Gone(session);
-  state.end_time = clock_->Now();
-  session.end_.store(end, std::memory_order_release);
+  EndSession(session, end);
   return absl::OkStatus();
 }
 
@@ -201,8 +210,7 @@ bool Scheduler::CloseIfDue(Session& session) {
   const absl::Time now = clock_->Now();
   if (session.end() != SessionEnd::kNone || session.Due() > now) return false;
   if (state.expire_time > now && !state.lane.idle()) return false;
-  state.end_time = now;
-  session.end_.store(SessionEnd::kExpired, std::memory_order_release);
+  EndSession(session, SessionEnd::kExpired);
   return true;
 }
 

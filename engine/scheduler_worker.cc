@@ -35,7 +35,10 @@ Scheduler::Scheduler(std::shared_ptr<Backend> backend, const SchedulerOptions& o
       session_ended_(std::move(session_ended)),
       worker_([this] { Loop(); }) {}
 
-Scheduler::~Scheduler() {
+Scheduler::~Scheduler() { Stop(); }
+
+void Scheduler::Stop() {
+  if (!worker_.joinable()) return;
   {
     MutexLock lock(&mutex_);
     draining_ = true;
@@ -127,6 +130,8 @@ void Scheduler::RunBatch() {
         MakeReady(work);
       } else {
         Commit(work, end);
+        if (Hold(work)) continue;
+        if (work->session != nullptr && work->end_session) EndByStep(*work->session);
         EndAtHead(work, absl::OkStatus(), &endings_);
       }
     }
@@ -235,7 +240,7 @@ void Scheduler::Commit(Work* work, absl::Time now) {
   UpdateDue(session);
   work->result_seq = state.last_seq;
   work->result_epoch = state.epoch;
-  if (work->end_session) EndByStep(session);
+  NoteChange(work->session, now);
 }
 
 void Scheduler::EndEverything() {

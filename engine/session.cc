@@ -23,6 +23,8 @@ std::string_view Name(SessionEnd end) {
       return "EXPIRED";
     case SessionEnd::kUnloaded:
       return "UNLOADED";
+    case SessionEnd::kMoved:
+      return "MOVED";
   }
   return "";
 }
@@ -42,6 +44,20 @@ absl::Status SessionNotFound(std::string_view model, std::string_view id, Sessio
       .With("last_event_time", when);
 }
 
+absl::Status SessionMoved(std::string_view model, std::string_view id, std::string_view owner) {
+  const std::string name = SessionResource(model, id);
+  if (owner.empty()) {
+    return Error(absl::StatusCode::kAborted, "SESSION_FENCED",
+                 absl::StrCat("session '", name, "' was taken over by another server, or ended there"))
+        .Resource(name);
+  }
+  const std::string address(owner);
+  return Unavailable("SESSION_MOVED", absl::StrCat("session '", name, "' is at ", address, " now"))
+      .Resource(name)
+      .With("owner_address", address)
+      .RetryAfter(absl::ZeroDuration());
+}
+
 Session::Session(std::shared_ptr<Model> model, std::string id, Slot slot, absl::Time create_time)
     : model_(std::move(model)),
       id_(std::move(id)),
@@ -58,7 +74,9 @@ Session::Session(std::shared_ptr<Model> model, std::string id, Slot slot, const 
 
 Session::~Session() { model_->pool().Free(slot_); }
 
-std::string Session::uid() const { return absl::StrFormat("%016x%016x", uid_[0], uid_[1]); }
+std::string FormatUid(const std::array<uint64_t, 2>& uid) { return absl::StrFormat("%016x%016x", uid[0], uid[1]); }
+
+std::string Session::uid() const { return FormatUid(uid_); }
 
 absl::Time Session::Due() const {
   absl::Time due = state_.expire_time;

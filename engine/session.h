@@ -23,13 +23,31 @@ namespace lstmd {
 using Labels = std::map<std::string, std::string>;
 
 // How a session was lost; the metadata last_event of SESSION_NOT_FOUND.
-enum class SessionEnd : uint8_t { kNone, kDeleted, kExpired, kUnloaded };
+enum class SessionEnd : uint8_t { kNone, kDeleted, kExpired, kUnloaded, kMoved };
 // "DELETED" …, "" for kNone.
 std::string_view Name(SessionEnd end);
 
 // NOT_FOUND / SESSION_NOT_FOUND; with an end other than kNone also how and when it was lost.
 absl::Status SessionNotFound(std::string_view model, std::string_view id, SessionEnd end = SessionEnd::kNone,
                              absl::Time end_time = absl::InfinitePast());
+// How a session that was here and is not any more answers: UNAVAILABLE / SESSION_MOVED with owner_address where that is
+// known, else ABORTED / SESSION_FENCED.
+absl::Status SessionMoved(std::string_view model, std::string_view id, std::string_view owner);
+
+// How a session stands to the store; only for one that is there, or is to be (engine/scheduler_durable.cc).
+struct DurableState {
+  Durability durability = Durability::kNone;
+  uint64_t claim = 0;        // what its writes bring
+  bool stored = false;       // the store has it
+  bool tried = false;        // or may have: a write was begun
+  bool all_replies = true;   // the next write brings all it has
+  bool failed = false;       // the last write did
+  bool asked = false;        // a save waits in the lane, or is under way
+  uint64_t changes = 0;      // so far
+  uint64_t saved = 0;        // of those, that are safe
+  uint64_t durable_seq = 0;  // last_seq then
+  std::string owner;         // who has it now, once it was fenced; "": not known
+};
 
 // What changes in a session while it lives.
 struct SessionState {
@@ -40,10 +58,13 @@ struct SessionState {
   absl::Time last_step_time = absl::InfinitePast();
   absl::Duration idle_ttl;  // zero: never
   absl::Time expire_time = absl::InfiniteFuture();
-  std::unique_ptr<Labels> labels;  // nullptr: none
-  absl::Time end_time;             // once ended
-  bool refuse_queued = false;      // ended by a step: what waits behind it fails too
+  std::unique_ptr<Labels> labels;         // nullptr: none
+  std::unique_ptr<DurableState> durable;  // nullptr: lost with the server
+  absl::Time end_time;                    // once ended
+  bool refuse_queued = false;             // ended by a step: what waits behind it fails too
 };
+
+std::string FormatUid(const std::array<uint64_t, 2>& uid);
 
 // One stream of time through one model. Held by the store, by its work, and by whoever looks at it. Three kinds of
 // fields, each with its own guard:
@@ -51,7 +72,7 @@ struct SessionState {
 //   - `state_`: the lock of the model's scheduler (Scheduler::StateOf);
 //   - `slot_` and `ring_`: whoever has the session's lane, that is the work or the Turn that Lane calls current.
 // Kept small: there may be a million.
-class Session {
+class Session : public std::enable_shared_from_this<Session> {
  public:
   // Takes over `slot`, in the initial state.
   Session(std::shared_ptr<Model> model, std::string id, Slot slot, absl::Time create_time);

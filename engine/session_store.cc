@@ -51,13 +51,24 @@ absl::Status SessionStore::NotFound(std::string_view model, std::string_view id,
     MutexLock lock(&shard.mutex);
     const auto it = shard.by_name.find(key);
     if (it != shard.by_name.end() && it->second->end() != SessionEnd::kNone) {
-      return SessionNotFound(model, id, it->second->end(), now);
+      const SessionEnd end = it->second->end();
+      return end == SessionEnd::kMoved ? SessionMoved(model, id, "") : SessionNotFound(model, id, end, now);
     }
   }
   MutexLock lock(&tombstones_mutex_);
   const auto it = tombstones_.find(TombstoneOf(model, id));
   if (it == tombstones_.end() || it->second.time + options_.tombstone_ttl <= now) return SessionNotFound(model, id);
+  if (it->second.end == SessionEnd::kMoved) return SessionMoved(model, id, it->second.owner);
   return SessionNotFound(model, id, it->second.end, it->second.time);
+}
+
+absl::Status SessionStore::MovedSince(std::string_view model, std::string_view id, absl::Time time) const {
+  MutexLock lock(&tombstones_mutex_);
+  const auto it = tombstones_.find(TombstoneOf(model, id));
+  if (it == tombstones_.end() || it->second.end != SessionEnd::kMoved || it->second.time < time) {
+    return absl::OkStatus();
+  }
+  return SessionMoved(model, id, it->second.owner);
 }
 
 absl::Status SessionStore::Reserve(std::string_view owner, uint64_t state_bytes) {
@@ -117,7 +128,7 @@ std::shared_ptr<Session> SessionStore::Insert(std::shared_ptr<Session> session) 
   return session;
 }
 
-void SessionStore::Erase(const Session& session, SessionEnd end, absl::Time now) {
+void SessionStore::Erase(const Session& session, SessionEnd end, absl::Time now, std::string_view owner) {
   const Key key = KeyOf(session);
   Shard& shard = ShardOf(key);
   std::shared_ptr<Session> erased;
@@ -125,7 +136,7 @@ void SessionStore::Erase(const Session& session, SessionEnd end, absl::Time now)
     MutexLock lock(&shard.mutex);
     const auto it = shard.by_name.find(key);
     if (it == shard.by_name.end() || it->second.get() != &session) return;
-    Bury(session, end, now);  // before the name is free: one that was lost is never one that never was
+    Bury(session, end, now, owner);  // before the name is free: one that was lost is never one that never was
     erased = std::move(it->second);
     shard.in_order.erase(key);
     shard.by_name.erase(it);
@@ -133,10 +144,10 @@ void SessionStore::Erase(const Session& session, SessionEnd end, absl::Time now)
   Release(*erased);
 }
 
-void SessionStore::Bury(const Session& session, SessionEnd end, absl::Time now) {
+void SessionStore::Bury(const Session& session, SessionEnd end, absl::Time now, std::string_view owner) {
   std::string name = TombstoneOf(session.model()->name(), session.id());
   MutexLock lock(&tombstones_mutex_);
-  tombstones_.insert_or_assign(name, Tombstone{end, now});
+  tombstones_.insert_or_assign(name, Tombstone{end, now, std::string(owner)});
   burials_.emplace_back(std::move(name), now);
   while (!burials_.empty() &&
          (burials_.size() > options_.max_tombstones || burials_.front().second + options_.tombstone_ttl <= now)) {

@@ -33,6 +33,8 @@ class SessionStore {
   std::shared_ptr<Session> Find(std::string_view model, std::string_view id) const;
   // SESSION_NOT_FOUND, with how it was lost as far as that is still known.
   absl::Status NotFound(std::string_view model, std::string_view id, absl::Time now) const;
+  // OK, or SESSION_MOVED / SESSION_FENCED when it was found to be another server's since `time`.
+  absl::Status MovedSince(std::string_view model, std::string_view id, absl::Time time) const;
 
   // Counts one more session of `owner`, to be followed by Insert or Unreserve. RESOURCE_EXHAUSTED / SESSION_LIMIT, or
   // QUOTA where its owner has as much as it may.
@@ -42,7 +44,8 @@ class SessionStore {
   // that fails leaves both to the caller.
   std::shared_ptr<Session> Insert(std::shared_ptr<Session> session);
   // Forgets a session that has ended, and keeps how. Again or unknown: nothing.
-  void Erase(const Session& session, SessionEnd end, absl::Time now);
+  // `owner`: of one that moved, "" if not known.
+  void Erase(const Session& session, SessionEnd end, absl::Time now, std::string_view owner = "");
 
   // Up to `limit` sessions of `owner` by (model, id) after the key; of `model` only, "-": of all.
   using Key = std::pair<std::string_view, std::string_view>;
@@ -62,6 +65,7 @@ class SessionStore {
   struct Tombstone {
     SessionEnd end;
     absl::Time time;
+    std::string owner;
   };
 
   struct Share {
@@ -71,7 +75,7 @@ class SessionStore {
 
   Shard& ShardOf(Key key) const;
   void Release(const Session& session);
-  void Bury(const Session& session, SessionEnd end, absl::Time now);
+  void Bury(const Session& session, SessionEnd end, absl::Time now, std::string_view owner);
 
   const SessionOptions options_;
   mutable std::array<Shard, 16> shards_;

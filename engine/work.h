@@ -69,6 +69,7 @@ struct Work {
   // Results, valid in OnDone with an OK status.
   uint64_t result_seq = 0;  // last_seq of the session after it
   uint64_t result_epoch = 0;
+  uint64_t result_durable_seq = 0;  // last_seq of the session that is safe in the store
   bool replayed = false;
   Timing timing;
 

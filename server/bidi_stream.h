@@ -55,6 +55,8 @@ class BidiStream : public grpc::ServerBidiReactor<Request, Response>, private Wo
   virtual Request* NextRequest() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) = 0;
   // The message has been read. The only one at a time, without the lock: "the reader".
   virtual void Process() = 0;
+  // Whether to process it may block: then that happens on the pool of sessions, with may_block_ set.
+  virtual bool MayBlock() { return false; }
   virtual bool HasReply() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) = 0;
   // The next reply, which stays until the next call, and what it answers. REQUIRES: HasReply().
   virtual Response* TakeReply(Credit* answered) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) = 0;
@@ -79,6 +81,7 @@ class BidiStream : public grpc::ServerBidiReactor<Request, Response>, private Wo
 
   const Context& context_;
   const Caller caller_;
+  bool may_block_ = false;  // the reader's
   Mutex mutex_;
   Credit in_flight_ ABSL_GUARDED_BY(mutex_);       // accepted and not yet written
   size_t pending_ ABSL_GUARDED_BY(mutex_) = 0;     // works in the engine, jobs in the pool: the stream waits for them
@@ -136,6 +139,15 @@ void BidiStream<Request, Response>::OnReadDone(bool ok) {
     if (!process) ++busy_;
   }
   if (process) {
+    const auto block = [this] {
+      may_block_ = true;
+      Process();
+      may_block_ = false;
+      MutexLock lock(&mutex_);
+      processing_ = false;
+    };
+    // The stream may be over when the job is.
+    if (MayBlock() && RunJob(block)) return;
     Process();
     MutexLock lock(&mutex_);
     processing_ = false;

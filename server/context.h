@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 
 #include "absl/time/time.h"
 #include "engine/engine.h"
@@ -40,8 +41,14 @@ struct Context {
   uint32_t max_batch_size = 0;
   uint64_t max_sessions = 0;
   std::atomic<bool> draining{false};
+  // Hands the sessions over to the store; see Engine::HandOver. For the Drain rpc, which calls on_drained when it is
+  // done.
+  std::function<Handover(absl::Time deadline)> hand_over;
+  std::function<void()> on_drained;
+  absl::Duration drain_timeout;
   // For a session that gives none.
   absl::Duration idle_ttl;
+  Durability durability = Durability::kNone;
 };
 
 }  // namespace lstmd::server

@@ -18,7 +18,7 @@ void ToProto(const SessionInfo& info, const ModelSpec* spec, v1::Session* proto)
   proto->set_epoch(info.epoch);
   proto->set_last_seq(info.last_seq);
   proto->set_steps(info.steps);
-  proto->set_residency(v1::Session::DEVICE);
+  proto->set_residency(info.in_store ? v1::Session::STORE : v1::Session::DEVICE);
   ToProto(info.create_time, proto->mutable_create_time());
   if (info.last_step_time != absl::InfinitePast()) ToProto(info.last_step_time, proto->mutable_last_step_time());
   const int64_t seconds = absl::ToInt64Seconds(info.idle_ttl);
@@ -26,7 +26,10 @@ void ToProto(const SessionInfo& info, const ModelSpec* spec, v1::Session* proto)
   proto->mutable_idle_ttl()->set_nanos(
       static_cast<int32_t>(absl::ToInt64Nanoseconds(info.idle_ttl - absl::Seconds(seconds))));
   if (info.expire_time != absl::InfiniteFuture()) ToProto(info.expire_time, proto->mutable_expire_time());
-  proto->set_durability(v1::Session::NONE);
+  proto->set_durability(info.durability == Durability::kNone       ? v1::Session::NONE
+                        : info.durability == Durability::kPeriodic ? v1::Session::PERIODIC
+                                                                   : v1::Session::EVERY_STEP);
+  proto->set_durable_seq(info.durable_seq);
   for (const auto& [key, value] : info.labels) (*proto->mutable_labels())[key] = value;
   if (info.state && spec != nullptr) {
     SetState(*spec, info.state->h.data(), info.state->c.data(), proto->mutable_state());

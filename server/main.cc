@@ -58,11 +58,12 @@ int Main(int argc, char** argv) {
   signal(SIGPIPE, SIG_IGN);
 
   int exit_code = 0;
-  const std::optional<ServerOptions> options = ParseOptions(argc, argv, std::cout, std::cerr, &exit_code);
+  std::optional<ServerOptions> options = ParseOptions(argc, argv, std::cout, std::cerr, &exit_code);
   if (!options) return exit_code;
   if (absl::Status status = SetUpLogging(options->log_level, options->log_format); !status.ok()) {
     return Complain(status);
   }
+  options->on_drained = [] { kill(getpid(), SIGTERM); };
   absl::StatusOr<std::unique_ptr<Server>> server = Server::Start(*options);
   if (!server.ok()) return Complain(server.status());
   spdlog::info("lstmd {} serves", kVersion);

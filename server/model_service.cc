@@ -4,8 +4,10 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "engine/errors.h"
 #include "server/convert_model.h"
+#include "server/convert_session.h"
 #include "server/names.h"
 #include "server/rpc.h"
 #include "server/version.h"
@@ -129,10 +131,19 @@ grpc::ServerUnaryReactor* ModelService::GetServerInfo(grpc::CallbackServerContex
   return Answer(context_, call, "GetServerInfo", Right::kUse, [&](const Caller&) { return Info(context_, response); });
 }
 
-grpc::ServerUnaryReactor* ModelService::Drain(grpc::CallbackServerContext* call, const v1::DrainRequest* /*request*/,
-                                              v1::DrainResponse* /*response*/) {
-  return Answer(context_, call, "Drain", Right::kAdmin,
-                [](const Caller&) { return NotInThisRelease("Drain", "SIGTERM drains the server"); });
+grpc::ServerUnaryReactor* ModelService::Drain(grpc::CallbackServerContext* call, const v1::DrainRequest* request,
+                                              v1::DrainResponse* response) {
+  return AnswerFromPool(
+      context_, context_.model_pool, call, "Drain", Right::kAdmin, [=](const Caller&) -> absl::Status {
+        absl::StatusOr<absl::Duration> timeout = context_.drain_timeout;
+        if (request->has_timeout()) timeout = FromProto(request->timeout());
+        if (!timeout.ok()) return PrefixField(timeout.status(), "timeout");
+        const Handover handover = context_.hand_over(absl::Now() + *timeout);
+        response->set_checkpointed_sessions(handover.saved);
+        response->set_lost_sessions(context_.engine->has_store() ? handover.left : context_.engine->Stats().sessions);
+        if (context_.on_drained) context_.on_drained();
+        return absl::OkStatus();
+      });
 }
 
 }  // namespace lstmd::server

@@ -15,6 +15,9 @@ OipCall::OipCall(const Context& context, OipStats* stats, const grpc::CallbackSe
 void OipCall::Begin() {
   if (absl::Status status = inference_.Parse(request_, &scratch()); !status.ok()) {
     End(status);
+  } else if (inference_.MayBlock()) {
+    inference_.AllowBlocking();
+    if (!context().session_pool->Run([this] { Submit(); })) End(PoolFull());
   } else if (!inference_.starts()) {
     Submit();
   } else if (std::optional<absl::Status> started = inference_.StartAtOnce()) {

@@ -78,7 +78,7 @@ absl::Status OipInference::Check(FloatScratch* scratch) {
   int64_t rows_left = kMaxRows;
   result_.Clear();
   item_.emplace(sequence_, model_, &result_);
-  return item_->Check(context_.engine, caller_, scratch, &budget, &rows_left);
+  return item_->Check(context_.engine, caller_, lookup_, scratch, &budget, &rows_left);
 }
 
 absl::Status OipInference::CreateSession(const std::optional<StateValues>& initial) const {
@@ -91,8 +91,12 @@ absl::Status OipInference::CreateSession(const std::optional<StateValues>& initi
   return context_.engine->CreateSession(create).status();
 }
 
+bool OipInference::MayBlock() const {
+  return params_.in_sequence() && !params_.start && !IsInMemory(context_.engine, caller_, session_name_);
+}
+
 std::optional<absl::Status> OipInference::StartAtOnce() {
-  if (sequence_.has_initial_state()) return std::nullopt;
+  if (sequence_.has_initial_state() || context_.engine->has_store()) return std::nullopt;
   const absl::Status status = CreateSession(std::nullopt);
   if (absl::IsAlreadyExists(status)) return std::nullopt;
   return status;
@@ -106,7 +110,7 @@ absl::Status OipInference::StartSession() {
   absl::Status status;
   for (int i = 0; i < kStartTries; ++i) {
     const absl::StatusOr<std::shared_ptr<Session>> living =
-        context_.engine->FindSession(request_->model_name(), key_, false);
+        context_.engine->RestoreSession(request_->model_name(), key_, false);
     if (living.ok() && VersionOf(ModelOf(**living)) == version_) {
       status = context_.engine->ResetSession(request_->model_name(), key_, initial).status();
       if (!absl::IsNotFound(status)) break;

@@ -39,6 +39,10 @@ class OipInference {
   const std::string& session() const { return session_name_; }
   // Whether the session is to be started.
   bool starts() const { return params_.start; }
+  // Whether its session may have to be brought from a store: then AllowBlocking goes before the rest, on a thread that
+  // may.
+  bool MayBlock() const;
+  void AllowBlocking() { lookup_ = Lookup::kStore; }
   // Makes the session, if that needs no waiting: nullopt where StartSession is to be called instead.
   std::optional<absl::Status> StartAtOnce();
   // Makes or resets the session; blocks.
@@ -74,6 +78,7 @@ class OipInference {
   v1::SequenceResult result_;
   std::optional<SequenceItem> item_;
   int64_t version_ = 0;
+  Lookup lookup_ = Lookup::kMemory;
   OipTimes times_;
   absl::Status failure_;
 };

@@ -107,11 +107,13 @@ void OipStream::Process() {
     request = &reading_request_.front();
   }
   if (!Enter(request, request->infer.Parse(request->message, &request->scratch))) return;
-  if (!request->infer.starts()) {
+  if (!request->infer.starts() && !request->infer.MayBlock()) {
     SubmitRequest(request);
     return;
   }
-  if (std::optional<absl::Status> started = request->infer.StartAtOnce()) {
+  std::optional<absl::Status> started;
+  if (request->infer.starts()) started = request->infer.StartAtOnce();
+  if (started) {
     if (started->ok()) {
       SubmitRequest(request);
       return;
@@ -161,6 +163,7 @@ void OipStream::StartInLine(Request* request) {
     MutexLock lock(&mutex_);
     if (Ending()) status = Error(absl::StatusCode::kCancelled, "CANCELLED", "the stream has ended");
   }
+  request->infer.AllowBlocking();
   if (status.ok() && request->infer.starts()) status = request->infer.StartSession();
   if (status.ok()) {
     SubmitRequest(request);

@@ -197,6 +197,34 @@ void AddFlags(CLI::App* app, ServerOptions* options) {
   sessions.Add("--max-tombstones", &session.max_tombstones, "How many such names are kept")
       ->check(CLI::Range(0, std::numeric_limits<int>::max()));
 
+  Flags durable(app, "Durability");
+  durable
+      .Add("--store", &options->store,
+           "Where sessions are saved: none, rocksdb:DIR (of one server), redis:HOST:PORT or redis:unix:PATH (shared by "
+           "replicas)")
+      ->type_name("STORE");
+  durable
+      .Add("--store-password-file", &options->store_password_file,
+           "File with the password of Redis; empty: it has none")
+      ->type_name("FILE");
+  durable
+      .Add("--durability", &options->durability,
+           "Of sessions that do not say: none (lost with the server), periodic, or every_step (a reply comes when its "
+           "step is safe)")
+      ->check(CLI::IsMember({"none", "periodic", "every_step"}))
+      ->type_name("NAME");
+  DurabilityOptions& durability = options->engine.durability;
+  durable
+      .Add("--checkpoint-steps", &durability.checkpoint_steps,
+           "Steps that a crash may cost a periodic session. More: fewer writes")
+      ->check(CLI::Range(1, 1 << 24));
+  durable.AddDuration("--checkpoint-interval", &durability.checkpoint_interval,
+                      "A periodic session that has changed is saved after this long at the latest");
+  durable
+      .Add("--advertise", &options->advertise,
+           "Address at which clients reach this server, told to those whose session it has taken over; empty: none")
+      ->type_name("ADDRESS");
+
   Flags logging(app, "Logging");
   logging.Add("--log-level", &options->log_level, "trace, debug, info, warn, error or off")
       ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "off"}))
@@ -234,6 +262,15 @@ std::optional<ServerOptions> ParseOptions(int argc, const char* const* argv, std
     return std::nullopt;
   } catch (const std::exception& error) {
     err << "lstmd: " << OneLine(error.what()) << " (see lstmd --help)" << std::endl;
+    *exit_code = 2;
+    return std::nullopt;
+  }
+  for (const Durability one : {Durability::kNone, Durability::kPeriodic, Durability::kEveryStep}) {
+    if (options.durability == Name(one)) options.engine.durability.durability = one;
+  }
+  if (!options.advertise.empty()) options.engine.durability.owner = options.advertise;
+  if (options.durability != "none" && options.store == "none") {
+    err << "lstmd: --durability " << options.durability << " needs a --store (see lstmd --help)" << std::endl;
     *exit_code = 2;
     return std::nullopt;
   }

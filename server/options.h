@@ -5,6 +5,7 @@
 #define LSTMD_SERVER_OPTIONS_H_
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <ostream>
 #include <string>
@@ -27,6 +28,12 @@ struct ServerOptions {
   Limits limits;
   AccessOptions access;
   TransportOptions transport;
+  std::string store = "none";
+  std::string store_password_file;
+  std::string durability = "none";
+  std::string advertise;
+  // Called when a Drain rpc has saved all sessions: the server should be drained for good, and end.
+  std::function<void()> on_drained;
   absl::Duration keepalive_time = absl::Seconds(60);
   absl::Duration keepalive_timeout = absl::Seconds(20);
   absl::Duration drain_timeout = absl::Seconds(30);

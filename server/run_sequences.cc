@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/run_sequences.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -32,6 +33,15 @@ void RunSequencesCall::Begin() {
              .With("got", std::to_string(count)));
     return;
   }
+  const auto& sequences = request_.sequences();
+  const bool in_memory = std::all_of(sequences.begin(), sequences.end(), [this](const v1::Sequence& sequence) {
+    return sequence.session().empty() || IsInMemory(context().engine, caller(), sequence.session());
+  });
+  in_memory ? AddAll(Lookup::kMemory) : RunInPool([this] { AddAll(Lookup::kStore); });
+}
+
+void RunSequencesCall::AddAll(Lookup lookup) {
+  const int count = request_.sequences_size();
   absl::StatusOr<std::shared_ptr<Model>> model = FindModel();
   if (!model.ok()) {
     Fail(model.status());
@@ -45,7 +55,7 @@ void RunSequencesCall::Begin() {
   for (int i = 0; i < count; ++i) {
     const auto index = static_cast<size_t>(i);
     SequenceItem& item = items_.emplace_back(request_.sequences(i), *model, response_.add_results());
-    const absl::Status status = item.Check(context().engine, caller(), &scratch(), &budget, &rows_left);
+    const absl::Status status = item.Check(context().engine, caller(), lookup, &scratch(), &budget, &rows_left);
     if (!status.ok()) {
       errors_[index] = InItem(status, "sequences", index);
       continue;

@@ -19,6 +19,7 @@ class RunSequencesCall final : public UnaryWorkCall {
 
  private:
   void Begin() override;
+  void AddAll(Lookup lookup);
   absl::StatusOr<std::shared_ptr<Model>> FindModel();
   void OnWorkDone(ItemWork& work, const absl::Status& status) override;
   absl::Status Complete() override;

@@ -46,13 +46,13 @@ void StatesToBatch(const float* from, int64_t rows, uint32_t cells, uint32_t siz
 
 }  // namespace
 
-absl::Status SequenceItem::Check(Engine* engine, const Caller& caller, FloatScratch* scratch, ReplyBudget* budget,
-                                 int64_t* rows_left) {
+absl::Status SequenceItem::Check(Engine* engine, const Caller& caller, Lookup lookup, FloatScratch* scratch,
+                                 ReplyBudget* budget, int64_t* rows_left) {
   scratch_ = scratch;
   absl::StatusOr<OutputMode> mode = ReadMode(sequence_.output_mode());
   if (!mode.ok()) return mode.status();
   mode_ = *mode;
-  absl::Status status = CheckSession(engine, caller);
+  absl::Status status = CheckSession(engine, caller, lookup);
   if (status.ok()) status = CheckInput();
   if (!status.ok()) return status;
   if (rows_ > *rows_left) {
@@ -71,7 +71,7 @@ absl::Status SequenceItem::Check(Engine* engine, const Caller& caller, FloatScra
   return CheckOutput(budget);
 }
 
-absl::Status SequenceItem::CheckSession(Engine* engine, const Caller& caller) {
+absl::Status SequenceItem::CheckSession(Engine* engine, const Caller& caller, Lookup lookup) {
   if (sequence_.session().empty()) {
     if (sequence_.seq() == 0 && sequence_.epoch() == 0) return absl::OkStatus();
     return WrongField("SESSION_REQUIRED", sequence_.seq() != 0 ? "seq" : "epoch",
@@ -81,7 +81,7 @@ absl::Status SequenceItem::CheckSession(Engine* engine, const Caller& caller) {
     return WrongField("INITIAL_STATE", "initial_state",
                       "got a session and an initial state; a session starts from its own");
   }
-  absl::StatusOr<StepTarget> target = FindTarget(engine, caller, sequence_.session(), false);
+  absl::StatusOr<StepTarget> target = FindTarget(engine, caller, sequence_.session(), false, lookup);
   if (!target.ok()) return target.status();
   session_ = std::move(target->session);
   const Model& model = ModelOf(*session_);
@@ -257,6 +257,7 @@ void SequenceItem::Take(const ItemWork& work) {
   if (session_) {
     result_.set_seq(work.result_seq);
     result_.set_epoch(work.result_epoch);
+    result_.set_durable_seq(work.result_durable_seq);
     result_.set_replayed(work.replayed);
   }
   ToProto(work.timing, result_.mutable_timing());

@@ -28,7 +28,7 @@ class SequenceItem {
 
   // Checks everything and sizes the reply; errors have fields relative to the Sequence. Makes no work yet.
   // `rows_left`: bound on the rows of the call, counted down.
-  absl::Status Check(Engine* engine, const Caller& caller, FloatScratch* scratch, ReplyBudget* budget,
+  absl::Status Check(Engine* engine, const Caller& caller, Lookup lookup, FloatScratch* scratch, ReplyBudget* budget,
                      int64_t* rows_left);
 
   int64_t rows() const { return rows_; }
@@ -42,7 +42,7 @@ class SequenceItem {
  private:
   absl::Status CheckInput();
   absl::Status CheckLengths();
-  absl::Status CheckSession(Engine* engine, const Caller& caller);
+  absl::Status CheckSession(Engine* engine, const Caller& caller, Lookup lookup);
   absl::Status CheckOutput(ReplyBudget* budget);
   const float* RowInput(int64_t n);
   const uint8_t* RowMask(int64_t n, uint32_t* steps);

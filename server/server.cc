@@ -2,11 +2,14 @@
 #include "server/server.h"
 
 #include <algorithm>
+#include <fstream>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "engine/errors.h"
+#include "engine/store/state_store.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/health_check_service_interface.h"
 #include "grpcpp/server.h"
@@ -55,6 +58,10 @@ class RunningServer final : public Server {
     context_.max_batch_size = options.engine.scheduler.max_batch_size;
     context_.max_sessions = options.engine.sessions.max_sessions;
     context_.idle_ttl = options.engine.sessions.idle_ttl;
+    context_.durability = options.engine.durability.durability;
+    context_.hand_over = [this](absl::Time deadline) { return HandOver(deadline); };
+    context_.on_drained = options.on_drained;
+    context_.drain_timeout = options.drain_timeout;
   }
 
   ~RunningServer() override {
@@ -81,6 +88,8 @@ class RunningServer final : public Server {
   bool Drain(absl::Time deadline) override;
 
  private:
+  Handover HandOver(absl::Time deadline);
+
   const std::shared_ptr<const AccessControl> access_;
   std::unique_ptr<Engine> engine_;
   StreamRegistry streams_;
@@ -140,9 +149,21 @@ absl::Status RunningServer::Listen(const ServerOptions& options, const Transport
   return absl::OkStatus();
 }
 
-bool RunningServer::Drain(absl::Time deadline) {
+Handover RunningServer::HandOver(absl::Time deadline) {
   context_.draining.store(true, std::memory_order_relaxed);
   if (grpc::HealthCheckServiceInterface* health = server_->GetHealthCheckService()) health->SetServingStatus(false);
+  const Handover handover = engine_->HandOver(deadline);
+  if (engine_->has_store()) spdlog::info("{} sessions saved and given up", handover.saved);
+  if (handover.left != 0) {
+    spdlog::error("{} sessions could not be saved: {}", handover.left,
+                  handover.error.ok() ? "the time was over" : std::string(handover.error.message()));
+  }
+  return handover;
+}
+
+bool RunningServer::Drain(absl::Time deadline) {
+  // Clients leave when all is safe: wherever they go next finds it.
+  HandOver(deadline);
   streams_.SendGoAway(deadline);
   const bool finished = engine_->Drain(deadline);
   streams_.StopReading();
@@ -151,6 +172,25 @@ bool RunningServer::Drain(absl::Time deadline) {
   if (!finished || !closed) return false;
   server_->Shutdown(absl::ToChronoTime(std::min(deadline, absl::Now() + kLastCalls)));
   return true;
+}
+
+// nullptr: none.
+absl::StatusOr<std::shared_ptr<StateStore>> MakeStore(const ServerOptions& options) {
+  if (options.store == "none") return std::shared_ptr<StateStore>();
+  std::string password;
+  if (!options.store_password_file.empty()) {
+    std::ifstream file(options.store_password_file);
+    if (!std::getline(file, password)) {
+      return InvalidArgument("STORE", absl::StrCat("cannot read the password in ", options.store_password_file));
+    }
+  }
+  absl::StatusOr<std::unique_ptr<StateStore>> store = OpenStore(options.store, password);
+  if (!store.ok()) return store.status();
+  // One that cannot be reached yet is used when it can.
+  if (absl::Status status = (*store)->Check(); !status.ok()) spdlog::warn("{}", std::string(status.message()));
+  spdlog::info("sessions are saved in {}", (*store)->description());
+  if (const std::string warning = (*store)->warning(); !warning.empty()) spdlog::warn("{}", warning);
+  return std::shared_ptr<StateStore>(*std::move(store));
 }
 
 // Who is let in, and how; made first, so that what is wrong with the flags does not wait for models to load.
@@ -189,7 +229,10 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   if (!backends.ok()) return backends.status();
   EngineOptions engine_options = options.engine;
   engine_options.sessions.quota_of = [access = door->access](std::string_view owner) { return access->QuotaOf(owner); };
-  absl::StatusOr<std::unique_ptr<Engine>> engine = Engine::Create(engine_options, *std::move(backends));
+  absl::StatusOr<std::shared_ptr<StateStore>> store = MakeStore(options);
+  if (!store.ok()) return store.status();
+  engine_options.store = *std::move(store);
+  absl::StatusOr<std::unique_ptr<Engine>> engine = Engine::Create(std::move(engine_options), *std::move(backends));
   if (!engine.ok()) return engine.status();
   if (!options.engine.repository.empty()) {
     absl::StatusOr<int> ready = (*engine)->LoadRepository();

@@ -20,6 +20,7 @@ struct UpdatePaths {
   bool labels = false;
   bool idle_ttl = false;
   bool expire_time = false;
+  bool durability = false;
   bool state = false;
 };
 
@@ -30,6 +31,7 @@ absl::StatusOr<UpdatePaths> ReadMask(const v1::UpdateSessionRequest& request) {
     paths.labels = !session.labels().empty();
     paths.idle_ttl = session.has_idle_ttl();
     paths.expire_time = session.has_expire_time();
+    paths.durability = session.durability() != v1::Session::DURABILITY_UNSPECIFIED;
     paths.state = session.has_state();
     return paths;
   }
@@ -41,11 +43,13 @@ absl::StatusOr<UpdatePaths> ReadMask(const v1::UpdateSessionRequest& request) {
       paths.idle_ttl = true;
     } else if (path == "expire_time") {
       paths.expire_time = true;
+    } else if (path == "durability") {
+      paths.durability = true;
     } else if (path == "state") {
       paths.state = true;
     } else {
       return InvalidArgument("FIELD_MASK", absl::StrCat("got the path '", Printable(path),
-                                                        "', want labels, idle_ttl, expire_time or state"))
+                                                        "', want labels, idle_ttl, expire_time, durability or state"))
           .Field(absl::StrCat("update_mask.paths[", i, "]"))
           .With("path", Printable(path));
     }
@@ -63,11 +67,21 @@ absl::StatusOr<SessionName> ReadName(std::string_view name, std::string_view fie
   return parsed;
 }
 
-absl::Status CheckDurability(const v1::Session& session) {
-  if (session.durability() == v1::Session::DURABILITY_UNSPECIFIED || session.durability() == v1::Session::NONE) {
-    return absl::OkStatus();
+absl::StatusOr<std::optional<Durability>> ReadDurability(const v1::Session& session) {
+  switch (session.durability()) {
+    case v1::Session::DURABILITY_UNSPECIFIED:
+      return std::optional<Durability>();
+    case v1::Session::NONE:
+      return std::optional<Durability>(Durability::kNone);
+    case v1::Session::PERIODIC:
+      return std::optional<Durability>(Durability::kPeriodic);
+    case v1::Session::EVERY_STEP:
+      return std::optional<Durability>(Durability::kEveryStep);
+    default:
+      return InvalidArgument("DURABILITY", absl::StrCat("got ", static_cast<int>(session.durability()),
+                                                        ", want NONE, PERIODIC or EVERY_STEP"))
+          .Field("session.durability");
   }
-  return PrefixField(NotInThisRelease("a durability other than NONE", ""), "session.durability");
 }
 
 }  // namespace
@@ -76,8 +90,10 @@ absl::Status SessionService::Create(const Caller& caller, const v1::CreateSessio
                                     v1::Session* response) {
   absl::StatusOr<std::string_view> model = ParseModelName(request.parent(), caller);
   if (!model.ok()) return PrefixField(model.status(), "parent");
-  if (absl::Status status = CheckDurability(request.session()); !status.ok()) return status;
+  absl::StatusOr<std::optional<Durability>> durability = ReadDurability(request.session());
+  if (!durability.ok()) return durability.status();
   CreateSessionParams params;
+  params.durability = *durability;
   params.model = *model;
   params.owner = caller.owner();
   params.id = request.session_id();
@@ -114,11 +130,15 @@ absl::Status SessionService::Create(const Caller& caller, const v1::CreateSessio
 absl::Status SessionService::Get(const Caller& caller, const v1::GetSessionRequest& request, v1::Session* response) {
   absl::StatusOr<SessionName> name = ReadName(request.name(), "name", caller);
   if (!name.ok()) return name.status();
-  absl::StatusOr<std::shared_ptr<Session>> session = context_.engine->FindSession(name->model, name->key, false);
-  if (!session.ok()) return session.status();
   absl::StatusOr<SessionInfo> info = context_.engine->GetSession(name->model, name->key, request.include_state());
   if (!info.ok()) return info.status();
-  ToProto(*info, &SpecOf(ModelOf(**session)), response);
+  if (!info->state) {
+    ToProto(*info, nullptr, response);
+    return absl::OkStatus();
+  }
+  absl::StatusOr<std::shared_ptr<Model>> model = context_.engine->FindModel(name->model, info->model_version);
+  if (!model.ok()) return model.status();
+  ToProto(*info, &SpecOf(**model), response);
   return absl::OkStatus();
 }
 
@@ -154,8 +174,13 @@ absl::Status SessionService::Update(const Caller& caller, const v1::UpdateSessio
     if (!time.ok()) return PrefixField(time.status(), "session.expire_time");
     params.expire_time = *time;
   }
+  if (paths->durability) {
+    absl::StatusOr<std::optional<Durability>> durability = ReadDurability(request.session());
+    if (!durability.ok()) return durability.status();
+    params.durability = durability->value_or(context_.durability);
+  }
   if (paths->state) {
-    absl::StatusOr<std::shared_ptr<Session>> session = context_.engine->FindSession(name->model, name->key, false);
+    absl::StatusOr<std::shared_ptr<Session>> session = context_.engine->RestoreSession(name->model, name->key, false);
     if (!session.ok()) return session.status();
     absl::StatusOr<StateValues> state = FromProto(request.session().state(), SpecOf(ModelOf(**session)));
     if (!state.ok()) return PrefixField(state.status(), "session.state.");
@@ -180,7 +205,7 @@ absl::Status SessionService::Reset(const Caller& caller, const v1::ResetSessionR
   if (!name.ok()) return name.status();
   std::optional<StateValues> initial;
   if (request.has_initial_state()) {
-    absl::StatusOr<std::shared_ptr<Session>> session = context_.engine->FindSession(name->model, name->key, false);
+    absl::StatusOr<std::shared_ptr<Session>> session = context_.engine->RestoreSession(name->model, name->key, false);
     if (!session.ok()) return session.status();
     absl::StatusOr<StateValues> state = FromProto(request.initial_state(), SpecOf(ModelOf(**session)));
     if (!state.ok()) return PrefixField(state.status(), "initial_state.");
@@ -201,7 +226,8 @@ grpc::ServerUnaryReactor* SessionService::CreateSession(grpc::CallbackServerCont
 
 grpc::ServerUnaryReactor* SessionService::GetSession(grpc::CallbackServerContext* call,
                                                      const v1::GetSessionRequest* request, v1::Session* response) {
-  if (!request->include_state()) {
+  // With a store it may have to be looked up there.
+  if (!request->include_state() && !context_.engine->has_store()) {
     return Answer(context_, call, "GetSession", Right::kUse,
                   [&](const Caller& caller) { return Get(caller, *request, response); });
   }
@@ -261,10 +287,17 @@ grpc::ServerUnaryReactor* SessionService::ImportSession(grpc::CallbackServerCont
 }
 
 grpc::ServerUnaryReactor* SessionService::CheckpointSession(grpc::CallbackServerContext* call,
-                                                            const v1::CheckpointSessionRequest* /*request*/,
-                                                            v1::Session* /*response*/) {
-  return Answer(context_, call, "CheckpointSession", Right::kUse,
-                [](const Caller&) { return NotInThisRelease("CheckpointSession", ""); });
+                                                            const v1::CheckpointSessionRequest* request,
+                                                            v1::Session* response) {
+  return AnswerFromPool(context_, context_.session_pool, call, "CheckpointSession", Right::kUse,
+                        [=](const Caller& caller) -> absl::Status {
+                          absl::StatusOr<SessionName> name = ReadName(request->name(), "name", caller);
+                          if (!name.ok()) return name.status();
+                          absl::StatusOr<SessionInfo> info = context_.engine->CheckpointSession(name->model, name->key);
+                          if (!info.ok()) return info.status();
+                          ToProto(*info, nullptr, response);
+                          return absl::OkStatus();
+                        });
 }
 
 grpc::ServerWriteReactor<v1::SessionEvent>* SessionService::WatchSessions(grpc::CallbackServerContext* call,

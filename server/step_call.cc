@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/step_call.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -23,21 +24,30 @@ void StepCall::Begin() {
              .With("got", std::to_string(items)));
     return;
   }
+  const bool in_memory =
+      std::all_of(request_.items().begin(), request_.items().end(),
+                  [this](const v1::StepItem& item) { return IsInMemory(context().engine, caller(), item.session()); });
+  in_memory ? AddAll(Lookup::kMemory) : RunInPool([this] { AddAll(Lookup::kStore); });
+}
+
+void StepCall::AddAll(Lookup lookup) {
+  const int items = request_.items_size();
   ReplyBudget budget(context().limits.max_message_bytes);
   response_.mutable_results()->Reserve(items);
   for (int i = 0; i < items; ++i) response_.add_results();
   for (int i = 0; i < items; ++i) {
     const auto index = static_cast<size_t>(i);
-    const absl::Status status = Add(index, &budget);
+    const absl::Status status = Add(index, lookup, &budget);
     if (!status.ok()) SetError(index, status);
   }
   Run();
 }
 
-absl::Status StepCall::Add(size_t index, ReplyBudget* budget) {
+absl::Status StepCall::Add(size_t index, Lookup lookup, ReplyBudget* budget) {
   const v1::StepItem& item = request_.items(static_cast<int>(index));
   v1::StepResult& result = *response_.mutable_results(static_cast<int>(index));
-  absl::StatusOr<StepTarget> target = FindTarget(context().engine, caller(), item.session(), item.create_if_missing());
+  absl::StatusOr<StepTarget> target =
+      FindTarget(context().engine, caller(), item.session(), item.create_if_missing(), lookup);
   if (!target.ok()) return target.status();
   const ModelSpec& spec = target->spec();
 
@@ -50,7 +60,7 @@ absl::Status StepCall::Add(size_t index, ReplyBudget* budget) {
     status = budget->Take(uint64_t{spec.h_size()} + spec.c_size(), sizeof(float));
   }
   if (!status.ok()) return PrefixField(status, "input");
-  status = EnsureSession(context().engine, &*target);
+  status = EnsureSession(context().engine, &*target, lookup);
   if (!status.ok()) return status;
 
   const int64_t outputs = spec.output_size();
@@ -107,6 +117,7 @@ void StepCall::OnWorkDone(ItemWork& work, const absl::Status& status) {
   }
   result.set_seq(work.result_seq);
   result.set_epoch(work.result_epoch);
+  result.set_durable_seq(work.result_durable_seq);
   result.set_replayed(work.replayed);
   if (work.final_h != nullptr) SetState(spec, work.final_h, work.final_c, result.mutable_state());
   ToProto(work.timing, result.mutable_timing());

@@ -19,7 +19,8 @@ class StepCall final : public UnaryWorkCall {
 
  private:
   void Begin() override;
-  absl::Status Add(size_t index, ReplyBudget* budget);
+  void AddAll(Lookup lookup);
+  absl::Status Add(size_t index, Lookup lookup, ReplyBudget* budget);
   // `cause` has a field relative to the item.
   void SetError(size_t item, const absl::Status& cause);
   void OnWorkDone(ItemWork& work, const absl::Status& status) override;

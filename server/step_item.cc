@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/errors.h"
+#include "server/rpc.h"
 
 namespace lstmd::server {
 namespace {
@@ -32,13 +33,24 @@ bool WasLost(const absl::Status& status) {
 
 const ModelSpec& StepTarget::spec() const { return SpecOf(session ? ModelOf(*session) : std::as_const(*model)); }
 
+bool IsInMemory(Engine* engine, const Caller& caller, std::string_view session) {
+  if (!engine->has_store()) return true;
+  const absl::StatusOr<SessionName> name = ParseSessionName(session, caller);
+  return !name.ok() || engine->FindSession(name->model, name->key, false).ok();
+}
+
 absl::StatusOr<StepTarget> FindTarget(Engine* engine, const Caller& caller, std::string_view session,
-                                      bool create_if_missing) {
+                                      bool create_if_missing, Lookup lookup) {
   absl::StatusOr<SessionName> name = ParseSessionName(session, caller);
   if (!name.ok()) return PrefixField(name.status(), "session");
   StepTarget target;
   target.name = *name;
   absl::StatusOr<std::shared_ptr<Session>> found = engine->FindSession(name->model, name->key, false);
+  if (!found.ok() && engine->has_store()) {
+    // It went between IsInMemory and now, or there is no thread that may block.
+    if (lookup == Lookup::kMemory) return PoolFull();
+    found = engine->RestoreSession(name->model, name->key, false);
+  }
   if (found.ok()) {
     target.session = *std::move(found);
     return target;
@@ -53,9 +65,11 @@ absl::StatusOr<StepTarget> FindTarget(Engine* engine, const Caller& caller, std:
   return target;
 }
 
-absl::Status EnsureSession(Engine* engine, StepTarget* target) {
+absl::Status EnsureSession(Engine* engine, StepTarget* target, Lookup lookup) {
   if (target->session) return absl::OkStatus();
-  absl::StatusOr<std::shared_ptr<Session>> made = engine->FindSession(target->name.model, target->name.key, true);
+  absl::StatusOr<std::shared_ptr<Session>> made =
+      lookup == Lookup::kStore ? engine->RestoreSession(target->name.model, target->name.key, true)
+                               : engine->FindSession(target->name.model, target->name.key, true);
   if (!made.ok()) return made.status();
   target->session = *std::move(made);
   return absl::OkStatus();

@@ -26,14 +26,20 @@ struct StepTarget {
   const ModelSpec& spec() const;
 };
 
-// `session` is a name of the caller's own. Errors of Engine::FindSession and FindModel, FAILED_PRECONDITION /
-// NOT_STEPPABLE for a model that needs the whole sequence, RESOURCE_NAME. Fields relative to the message that has
-// `session`.
+// Where a session is looked for. kStore blocks.
+enum class Lookup { kMemory, kStore };
+
+// Whether `session` need not be looked for in the store, and with it whether Lookup::kMemory will do.
+bool IsInMemory(Engine* engine, const Caller& caller, std::string_view session);
+
+// `session` is a name of the caller's own. Errors of Engine::FindSession, RestoreSession and FindModel,
+// FAILED_PRECONDITION / NOT_STEPPABLE for a model that needs the whole sequence, RESOURCE_NAME. Fields relative to the
+// message that has `session`.
 absl::StatusOr<StepTarget> FindTarget(Engine* engine, const Caller& caller, std::string_view session,
-                                      bool create_if_missing);
+                                      bool create_if_missing, Lookup lookup);
 
 // Creates the session where FindTarget found none.
-absl::Status EnsureSession(Engine* engine, StepTarget* target);
+absl::Status EnsureSession(Engine* engine, StepTarget* target, Lookup lookup);
 
 // Number of time steps T of an input [I] or [T, I], T >= 1. TENSOR_SHAPE with field "shape".
 absl::StatusOr<uint32_t> CheckStepInput(const TensorView& input, const ModelSpec& spec);

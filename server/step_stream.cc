@@ -80,6 +80,14 @@ void StepStream::WorkDone(Work* ended, const absl::Status& status) {
 
 // --- Frames in. ---
 
+bool StepStream::MayBlock() {
+  if (!context_.engine->has_store()) return false;
+  MutexLock lock(&mutex_);
+  const auto& binds = reading_frame_.front().request.binds();
+  return !std::all_of(binds.begin(), binds.end(),
+                      [this](const v1::Bind& bind) { return IsInMemory(context_.engine, caller_, bind.session()); });
+}
+
 void StepStream::Process() {
   StreamFrame* frame;
   {
@@ -116,7 +124,7 @@ void StepStream::Process() {
 void StepStream::Binds(const v1::StreamStepsRequest& request) {
   for (int i = 0; i < request.binds_size(); ++i) {
     v1::Bound bound;
-    const absl::Status status = handles_.Bind(request.binds(i), &bound);
+    const absl::Status status = handles_.Bind(request.binds(i), may_block_ ? Lookup::kStore : Lookup::kMemory, &bound);
     if (!status.ok()) {
       Refuse(request.binds(i).handle(), 0, 0, InItem(status, "binds", static_cast<size_t>(i)));
       continue;

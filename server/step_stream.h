@@ -26,6 +26,7 @@ class StepStream final : public BidiStream<v1::StreamStepsRequest, v1::StreamSte
  private:
   v1::StreamStepsRequest* NextRequest() override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Process() override;
+  bool MayBlock() override;
   bool HasReply() const override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !reply_.empty(); }
   v1::StreamStepsResponse* TakeReply(Credit* answered) override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Drop() override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -20,7 +20,7 @@ absl::Status Unbound(uint32_t handle) {
 
 }  // namespace
 
-absl::Status StreamHandles::Bind(const v1::Bind& bind, v1::Bound* bound) {
+absl::Status StreamHandles::Bind(const v1::Bind& bind, Lookup lookup, v1::Bound* bound) {
   if (bind.handle() > kMaxHandle) {
     return InvalidArgument("HANDLE_RANGE", absl::StrCat("got handle ", bind.handle(), ", want 0 to ", kMaxHandle))
         .Field("handle");
@@ -30,9 +30,10 @@ absl::Status StreamHandles::Bind(const v1::Bind& bind, v1::Bound* bound) {
         .Field("handle")
         .With("handle", std::to_string(bind.handle()));
   }
-  absl::StatusOr<StepTarget> target = FindTarget(context_.engine, caller_, bind.session(), bind.create_if_missing());
+  absl::StatusOr<StepTarget> target =
+      FindTarget(context_.engine, caller_, bind.session(), bind.create_if_missing(), lookup);
   if (!target.ok()) return target.status();
-  if (absl::Status status = EnsureSession(context_.engine, &*target); !status.ok()) return status;
+  if (absl::Status status = EnsureSession(context_.engine, &*target, lookup); !status.ok()) return status;
   const SessionInfo info = context_.engine->Describe(*target->session);
   if (bind.epoch() != 0 && bind.epoch() != info.epoch) {
     return Error(absl::StatusCode::kAborted, "SESSION_FENCED",

@@ -25,7 +25,7 @@ class StreamHandles {
   StreamHandles(const Context& context, Caller caller) : context_(context), caller_(std::move(caller)) {}
 
   // Fields relative to Bind. On success `bound` is filled in but for max_in_flight.
-  absl::Status Bind(const v1::Bind& bind, v1::Bound* bound);
+  absl::Status Bind(const v1::Bind& bind, Lookup lookup, v1::Bound* bound);
   // The session that was bound. HANDLE_UNBOUND with field "handle".
   absl::StatusOr<std::shared_ptr<Session>> Unbind(uint32_t handle);
 

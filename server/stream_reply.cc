@@ -67,6 +67,8 @@ void StreamReply::AddResult(const StepWork& work) {
   result.add_handles(work.handle);
   result.add_seqs(work.result_seq);
   result.add_replayed(work.replayed);
+  result.add_durable_seqs(work.result_durable_seq);
+  block.any_durable |= work.result_durable_seq != 0;
   block.any_id |= work.id != 0;
   block.any_seq |= work.seq != 0;
   block.any_replayed |= work.replayed;
@@ -117,6 +119,7 @@ void StreamReply::Seal() {
     if (!block.any_id) result.clear_ids();
     if (!block.any_seq) result.clear_seqs();
     if (!block.any_replayed) result.clear_replayed();
+    if (!block.any_durable) result.clear_durable_seqs();
   }
   open_.clear();
 }

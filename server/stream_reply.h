@@ -56,6 +56,7 @@ class StreamReply {
     bool any_id = false;
     bool any_seq = false;
     bool any_replayed = false;
+    bool any_durable = false;
   };
 
   // The frame that takes `size` more bytes.

@@ -63,6 +63,10 @@ void UnaryWorkCall::Run() {
   FinishCall();
 }
 
+void UnaryWorkCall::RunInPool(std::function<void()> job) {
+  if (!context_.session_pool->Run(std::move(job))) Fail(PoolFull());
+}
+
 void UnaryWorkCall::Fail(const absl::Status& status) {
   LogFailure(Plane::kData, rpc_, status);
   Finish(ToGrpcStatus(status));

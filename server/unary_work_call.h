@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <deque>
+#include <functional>
 #include <string_view>
 #include <vector>
 
@@ -48,6 +49,8 @@ class UnaryWorkCall : public grpc::ServerUnaryReactor, private WorkSink {
   // Submits what was added, unless that is above the caller's quota; Finish follows, possibly before this returns. Last
   // call of the subclass on itself.
   void Run();
+  // Runs `job` on the pool of sessions, where it may block, or fails the call.
+  void RunInPool(std::function<void()> job);
   // Ends the call at once. Instead of Run.
   void Fail(const absl::Status& status);
 

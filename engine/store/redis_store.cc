@@ -7,6 +7,7 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -40,12 +41,16 @@ if ARGV[5] == '0' then redis.call('PERSIST', KEYS[1]) else redis.call('PEXPIREAT
 return ''
 )";
 
-// ARGV: claim, owner. Answers the hash, empty when there is none.
+// ARGV: claim, owner. Answers the hash, and b, the owner before; nothing when there is none.
 constexpr char kClaim[] = R"(
 if redis.call('EXISTS', KEYS[1]) == 0 then return {} end
+local owner = redis.call('HGET', KEYS[1], 'o')
 redis.call('HINCRBY', KEYS[1], 'e', 1)
 redis.call('HSET', KEYS[1], 'c', ARGV[1], 'o', ARGV[2])
-return redis.call('HGETALL', KEYS[1])
+local all = redis.call('HGETALL', KEYS[1])
+all[#all + 1] = 'b'
+all[#all + 1] = owner
+return all
 )";
 
 std::string Key(const StoreKey& key) { return absl::StrCat("lstmd:", key.model, "/", key.id); }
@@ -132,6 +137,7 @@ absl::StatusOr<StoredSession> RedisStore::Get(const StoreKey& key, const RedisCo
   if (absl::Status status = reader_.Failure(reply); !status.ok()) return status;
   if (reply.type != REDIS_REPLY_ARRAY || reply.elements == 0) return StoreNotFound(key);
   StoredSession stored;
+  std::optional<std::string> before;
   for (size_t i = 0; i + 1 < reply.elements; i += 2) {
     const std::string_view field = Text(*reply.element[i]);
     const std::string_view value = Text(*reply.element[i + 1]);
@@ -143,12 +149,15 @@ absl::StatusOr<StoredSession> RedisStore::Get(const StoreKey& key, const RedisCo
       (void)absl::SimpleAtoi(number, &stored.claim);
     } else if (field == "o") {
       stored.owner = value;
+    } else if (field == "b") {
+      before = value;
     } else if (field == "h") {
       stored.head = value;
     } else if (absl::SimpleAtoi(absl::string_view(field.data() + 1, field.size() - 1), &place)) {
       stored.replies.push_back({place, std::string(value)});
     }
   }
+  stored.released = before.value_or(stored.owner).empty();
   return stored;
 }
 

@@ -244,6 +244,7 @@ absl::StatusOr<StoredSession> RocksStore::Claim(const StoreKey& key, uint64_t cl
   if (!exists.ok()) return exists.status();
   if (!*exists) return StoreNotFound(key);
   StoredSession stored;
+  stored.released = head.owner.empty();
   stored.epoch = ++head.epoch;
   stored.claim = head.claim = claim;
   stored.owner = head.owner = owner;
@@ -265,7 +266,7 @@ absl::StatusOr<StoredSession> RocksStore::Read(const StoreKey& key) {
   const absl::StatusOr<bool> exists = Get(key, &head);
   if (!exists.ok()) return exists.status();
   if (!*exists) return StoreNotFound(key);
-  StoredSession stored = {head.epoch, head.claim, head.owner, head.bytes, {}};
+  StoredSession stored = {head.epoch, head.claim, head.owner, head.owner.empty(), head.bytes, {}};
   absl::Status status = EachReply(key, [&stored](std::string_view, std::string_view value) {
     stored.replies.push_back({0, std::string(value)});
   });

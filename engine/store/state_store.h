@@ -55,7 +55,8 @@ struct StoreWrite {
 struct StoredSession {
   uint64_t epoch = 0;
   uint64_t claim = 0;
-  std::string owner;
+  std::string owner;      // whose it is, of Claim too
+  bool released = false;  // it was nobody's; of Claim: before
   std::string head;
   std::vector<StoredReply> replies;  // in any order
 };

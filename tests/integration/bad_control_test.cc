@@ -94,7 +94,10 @@ TEST_F(BadControlTest, Sessions) {
       {"expired before it began", create([](auto& r) { r.mutable_session()->mutable_expire_time()->set_seconds(1); }),
        "INVALID_ARGUMENT / EXPIRE_TIME at session.expire_time"},
       {"durable", create([](auto& r) { r.mutable_session()->set_durability(v1::Session::EVERY_STEP); }),
-       "UNIMPLEMENTED / NOT_IN_THIS_RELEASE at session.durability"},
+       "FAILED_PRECONDITION / NO_STORE at session.durability"},
+      {"durability",
+       create([](auto& r) { r.mutable_session()->set_durability(static_cast<v1::Session::Durability>(9)); }),
+       "INVALID_ARGUMENT / DURABILITY at session.durability"},
       {"long label", create([](auto& r) { (*r.mutable_session()->mutable_labels())[std::string(64, 'k')] = "v"; }),
        "INVALID_ARGUMENT / LABELS at session.labels"},
       {"get: name", get([](auto& r) { r.set_name("models/m/sessions/"); }), "INVALID_ARGUMENT / RESOURCE_NAME at name"},
@@ -140,10 +143,14 @@ TEST_F(BadControlTest, Sessions) {
       {"import",
        Call<Sessions, v1::ImportSessionRequest, v1::Session>(sessions_.get(), &Sessions::ImportSession, [](auto&) {}),
        "UNIMPLEMENTED / NOT_IN_THIS_RELEASE"},
-      {"checkpoint",
+      {"checkpoint: name",
        Call<Sessions, v1::CheckpointSessionRequest, v1::Session>(sessions_.get(), &Sessions::CheckpointSession,
                                                                  [](auto&) {}),
-       "UNIMPLEMENTED / NOT_IN_THIS_RELEASE"},
+       "INVALID_ARGUMENT / RESOURCE_NAME at name"},
+      {"checkpoint without a store",
+       Call<Sessions, v1::CheckpointSessionRequest, v1::Session>(sessions_.get(), &Sessions::CheckpointSession,
+                                                                 [](auto& r) { r.set_name("models/m/sessions/a"); }),
+       "FAILED_PRECONDITION / NO_STORE"},
   });
   const auto context = Context();
   const auto watch = sessions_->WatchSessions(context.get(), v1::WatchSessionsRequest());
@@ -190,8 +197,10 @@ TEST_F(BadControlTest, Models) {
       {"update weights",
        Call<Models, v1::UpdateWeightsRequest, v1::Model>(models_.get(), &Models::UpdateWeights, [](auto&) {}),
        "UNIMPLEMENTED / NOT_IN_THIS_RELEASE"},
-      {"drain", Call<Models, v1::DrainRequest, v1::DrainResponse>(models_.get(), &Models::Drain, [](auto&) {}),
-       "UNIMPLEMENTED / NOT_IN_THIS_RELEASE"},
+      {"drain: negative timeout",
+       Call<Models, v1::DrainRequest, v1::DrainResponse>(models_.get(), &Models::Drain,
+                                                         [](auto& r) { r.mutable_timeout()->set_seconds(-1); }),
+       "INVALID_ARGUMENT / DURATION at timeout"},
   });
 }
 

@@ -104,6 +104,23 @@ TEST(OptionsTest, MistakesAreOneLineAndTwo) {
   }
 }
 
+TEST(OptionsTest, DurabilityNeedsAStore) {
+  const Parsed parsed = Parse({"--store", "redis:host:6379", "--durability", "periodic", "--checkpoint-steps", "7",
+                               "--checkpoint-interval", "3s", "--advertise", "a:1"});
+  ASSERT_TRUE(parsed.options.has_value()) << parsed.err;
+  EXPECT_EQ(parsed.options->store, "redis:host:6379");
+  EXPECT_EQ(parsed.options->engine.durability.durability, Durability::kPeriodic);
+  EXPECT_EQ(parsed.options->engine.durability.checkpoint_steps, 7u);
+  EXPECT_EQ(parsed.options->engine.durability.checkpoint_interval, absl::Seconds(3));
+  EXPECT_EQ(parsed.options->engine.durability.owner, "a:1");
+  for (const std::vector<const char*>& wrong :
+       std::vector<std::vector<const char*>>{{"--durability", "every_step"},
+                                             {"--store", "rocksdb:x", "--durability", "always"},
+                                             {"--store", "rocksdb:x", "--checkpoint-steps", "0"}}) {
+    EXPECT_EQ(Parse(wrong).exit_code, 2) << wrong.back();
+  }
+}
+
 TEST(OptionsTest, HelpNamesEveryFlagWithItsDefault) {
   const Parsed parsed = Parse({"--help"});
   EXPECT_FALSE(parsed.options);

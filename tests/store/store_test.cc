@@ -198,10 +198,16 @@ TEST_P(StoreTest, AClaimRaisesTheEpochAndFencesTheOwnerBefore) {
 
   Snapshot mine = Some("a", 4, 4);
   mine.epoch = 2;
+  EXPECT_FALSE(claimed->released);
   EXPECT_TRUE(Write(Kind::kUpdate, mine, kOther, false, "").ok());
+  EXPECT_TRUE(store_->Read({"m", "a"})->released);
   EXPECT_EQ(Stored("a").last_seq, 4u);
   Reopen();
-  EXPECT_EQ(store_->Claim({"m", "a"}, kClaim, "here:1")->epoch, 3u);
+  const auto again = store_->Claim({"m", "a"}, kClaim, "here:1");
+  EXPECT_EQ(again->epoch, 3u);
+  EXPECT_TRUE(again->released);
+  EXPECT_EQ(again->owner, "here:1");
+  EXPECT_FALSE(store_->Read({"m", "a"})->released);
   EXPECT_EQ(Shown(store_->Claim({"m", "b"}, kClaim, "here:1").status()), "NOT_FOUND / SESSION_NOT_FOUND");
 }
 

@@ -116,10 +116,13 @@ absl::StatusOr<StoredSession> FakeStore::Claim(const StoreKey& key, uint64_t cla
   const auto it = data_->sessions.find({key.model, key.id});
   if (it == data_->sessions.end()) return StoreNotFound(key);
   StoredSession& stored = it->second.stored;
+  const bool released = stored.owner.empty();
   ++stored.epoch;
   stored.claim = claim;
   stored.owner = owner;
-  return stored;
+  StoredSession answer = stored;
+  answer.released = released;
+  return answer;
 }
 
 absl::StatusOr<StoredSession> FakeStore::Read(const StoreKey& key) {
@@ -127,7 +130,9 @@ absl::StatusOr<StoredSession> FakeStore::Read(const StoreKey& key) {
   MutexLock lock(&data_->mutex);
   const auto it = data_->sessions.find({key.model, key.id});
   if (it == data_->sessions.end()) return StoreNotFound(key);
-  return it->second.stored;
+  StoredSession answer = it->second.stored;
+  answer.released = answer.owner.empty();
+  return answer;
 }
 
 absl::StatusOr<uint64_t> FakeStore::Sweep(absl::Time time) {
