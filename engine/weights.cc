@@ -3,15 +3,13 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <memory>
 #include <string_view>
-#include <system_error>
-#include <thread>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "engine/errors.h"
+#include "engine/parallel_for.h"
 #include "openssl/evp.h"
 
 namespace lstmd {
@@ -85,28 +83,15 @@ struct Piece {
 
 // Large enough that the digests cost nothing, small enough that one array keeps all cores busy.
 constexpr size_t kPieceFloats = 4 << 20;
-constexpr size_t kMaxThreads = 8;
 
 // Hashing is most of the time that a large model takes to load, and pieces do not wait for each other.
 std::vector<Digest> HashPieces(const std::vector<Piece>& pieces) {
   std::vector<Digest> digests(pieces.size());
-  std::atomic<size_t> next{0};
-  const auto work = [&] {
-    for (size_t i = next++; i < pieces.size(); i = next++) {
-      Sha256 hash;
-      hash.Add(pieces[i].data, pieces[i].size * sizeof(float));
-      digests[i] = hash.Finish();
-    }
-  };
-  const size_t cores = std::max(1u, std::thread::hardware_concurrency());
-  std::vector<std::thread> helpers;
-  try {
-    for (size_t i = 1; i < std::min({pieces.size(), cores, kMaxThreads}); ++i) helpers.emplace_back(work);
-  } catch (const std::system_error&) {
-    // No more threads to be had: those that there are do it.
-  }
-  work();
-  for (std::thread& helper : helpers) helper.join();
+  ParallelFor(pieces.size(), [&](size_t i) {
+    Sha256 hash;
+    hash.Add(pieces[i].data, pieces[i].size * sizeof(float));
+    digests[i] = hash.Finish();
+  });
   return digests;
 }
 

@@ -23,6 +23,7 @@ void Add(std::unique_ptr<Backend> backend, Backends* backends) {
 absl::Status AddCpu(const ServerOptions& options, Backends* backends) {
   CpuOptions cpu;
   cpu.threads = options.threads;
+  cpu.instruction_set = options.instruction_set;
   absl::StatusOr<std::unique_ptr<Backend>> backend = CreateCpuBackend(cpu);
   if (!backend.ok()) return backend.status();
   Add(*std::move(backend), backends);

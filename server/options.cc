@@ -158,6 +158,12 @@ void AddFlags(CLI::App* app, ServerOptions* options) {
       ->check(CLI::Validator(CheckDevice, "", ""));
   computing.Add("--threads", &options->threads, "Threads that compute on the CPU; 0: one for each core")
       ->check(CLI::Range(0, 1024));
+  computing
+      .Add("--instruction-set", &options->instruction_set,
+           "Kernels of the CPU, a name that the log shows at the start (AVX3_BF16, AVX3, AVX2, NEON …); empty: the "
+           "best. "
+           "One name on all machines gives one set of numbers, bit for bit")
+      ->type_name("NAME");
   SchedulerOptions& scheduler = options->engine.scheduler;
   computing
       .Add("--max-batch-size", &scheduler.max_batch_size,

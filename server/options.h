@@ -24,6 +24,7 @@ struct ServerOptions {
   std::vector<std::string> listen = {"127.0.0.1:8001"};
   std::string device = "auto";
   int threads = 0;
+  std::string instruction_set;  // empty: the best
   EngineOptions engine;
   Limits limits;
   AccessOptions access;

@@ -160,7 +160,7 @@ void BatchRun::EmitSteps(const PackedModel& model, absl::Span<Row* const> rows, 
       }
     }
   }
-  runner_.Head(model, absl::MakeConstSpan(emit_.data(), num_emit_));
+  runner_.Head(model, absl::MakeSpan(emit_.data(), num_emit_));
   if (cell_on_padding) return;
   for (size_t j = 0; j < which_.size(); ++j) {
     const Row& row = *rows[which_[j]];

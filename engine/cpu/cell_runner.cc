@@ -14,8 +14,8 @@ constexpr size_t kMaxStepsAtOnce = 32;
 constexpr size_t kMinItemRows = 12;
 // Of one thread: weights come at some 130 GB/s, and 130 multiply-adds are done in a nanosecond. Only the order of
 // magnitude matters.
-double Nanoseconds(size_t rows, size_t weights) {
-  return static_cast<double>(weights) * (0.03 + 0.0075 * static_cast<double>(rows));
+double Nanoseconds(size_t rows, double weight_bytes, size_t weights) {
+  return 0.0075 * (weight_bytes + static_cast<double>(weights * rows));
 }
 
 }  // namespace
@@ -30,17 +30,33 @@ bool CellRunner::Reserve(const PackedModel& model, size_t rows, size_t steps) {
   step_rows_.resize(rows);
   input_rows_.resize(rows * steps);
   linear_rows_.resize(rows);
-  const PackedCell& cell = model.cells.front();
+  const Panels& panels = model.cells.front().panels;
   const size_t hidden = model.padded_hidden();
-  if (steps > 1 && !z_.Reserve(rows * steps * cell.panels * 4 * cell.units)) return false;
+  if (steps > 1 && !z_.Reserve(rows * steps * panels.count * panels.width())) return false;
+  if (model.format == WeightFormat::kBf16Dot) {
+    size_t longest = std::max(model.spec.hidden_size, model.spec.layer_output_size());
+    for (const PackedCell& cell : model.cells) longest = std::max(longest, cell.input_size());
+    narrow_stride_ = Padded(RowWords(model.format, longest));
+    if (!narrow_x_.Reserve(rows * steps * narrow_stride_) || !narrow_h_.Reserve(rows * narrow_stride_)) return false;
+  }
   if (!model.projections.empty() && !full_.Reserve(rows * hidden)) return false;
   return model.spec.padding_output != PaddingOutput::kCell || discarded_.Reserve(rows * hidden);
 }
 
+const float* CellRunner::Operand(WeightFormat format, const float* row, size_t size, AlignedBuffer& buffer,
+                                 size_t index) {
+  if (format != WeightFormat::kBf16Dot) return row;
+  float* const narrow = buffer.data() + index * narrow_stride_;
+  kernels_.narrow(row, size, narrow);
+  return narrow;
+}
+
 template <typename Body>
-void CellRunner::Split(size_t rows, size_t panels, size_t weights_per_panel, const Body& body) {
+void CellRunner::Split(size_t rows, const Panels& of, size_t depth, const Body& body) {
   if (rows == 0) return;  // all steps are masked
-  const double nanoseconds = Nanoseconds(rows, weights_per_panel * panels);
+  const size_t panels = of.count;
+  const double part = static_cast<double>(depth) / static_cast<double>(of.depth[0] + of.depth[1]);
+  const double nanoseconds = Nanoseconds(rows, part * of.weight_bytes(), panels * of.width() * depth);
   const bool alone = nanoseconds < ThreadPool::kWorthHelp;
   size_t row_blocks = (rows + kMaxItemRows - 1) / kMaxItemRows;
   if (!alone) {
@@ -61,19 +77,20 @@ void CellRunner::Split(size_t rows, size_t panels, size_t weights_per_panel, con
 
 void CellRunner::InputHalves(const PackedModel& model, const PackedCell& cell, absl::Span<const CellSpan> spans) {
   const bool all = model.spec.padding_output == PaddingOutput::kCell;
-  const size_t z_size = cell.panels * 4 * cell.units;
+  const size_t z_size = cell.panels.count * cell.panels.width();
   size_t rows = 0;
   for (size_t i = 0; i < spans.size(); ++i) {
     for (size_t s = 0; s < spans[i].steps; ++s) {
       if (!all && !spans[i].valid(s)) continue;
-      input_rows_[rows++] = {spans[i].x + static_cast<ptrdiff_t>(s) * spans[i].x_stride,
-                             z_.data() + (i * steps_ + s) * z_size};
+      const float* x = spans[i].x + static_cast<ptrdiff_t>(s) * spans[i].x_stride;
+      input_rows_[rows] = {Operand(model.format, x, cell.input_size(), narrow_x_, rows),
+                           z_.data() + (i * steps_ + s) * z_size};
+      ++rows;
     }
   }
-  Split(rows, cell.panels, cell.input_size * 4 * cell.units,
-        [&](size_t first, size_t count, size_t panel, size_t last) {
-          kernels_.input_half(cell, input_rows_.data() + first, count, panel, last);
-        });
+  Split(rows, cell.panels, cell.input_size(), [&](size_t first, size_t count, size_t panel, size_t last) {
+    kernels_.input_half(cell, input_rows_.data() + first, count, panel, last);
+  });
 }
 
 void CellRunner::Step(const PackedModel& model, size_t cell_index, absl::Span<const CellSpan> spans, size_t step) {
@@ -82,7 +99,7 @@ void CellRunner::Step(const PackedModel& model, size_t cell_index, absl::Span<co
   const bool all = model.spec.padding_output == PaddingOutput::kCell;
   const bool halves = steps_ > 1;
   const size_t hidden = model.padded_hidden();
-  const size_t z_size = cell.panels * 4 * cell.units;
+  const size_t z_size = cell.panels.count * cell.panels.width();
   size_t rows = 0;
   for (size_t i = 0; i < spans.size(); ++i) {
     const CellSpan& span = spans[i];
@@ -91,9 +108,12 @@ void CellRunner::Step(const PackedModel& model, size_t cell_index, absl::Span<co
     if (!valid && !all) continue;
     float* const y = span.y + step * model.padded_state();
     StepRow& row = step_rows_[rows];
-    row.x = span.x + static_cast<ptrdiff_t>(step) * span.x_stride;
     row.z = halves ? z_.data() + (i * steps_ + step) * z_size : nullptr;
-    row.h = h_[i];
+    if (!halves) {
+      const float* x = span.x + static_cast<ptrdiff_t>(step) * span.x_stride;
+      row.x = Operand(model.format, x, cell.input_size(), narrow_x_, rows);
+    }
+    row.h = Operand(model.format, h_[i], cell.state_size(), narrow_h_, rows);
     row.c_in = span.c;
     row.c_out = valid ? span.c : discarded_.data() + i * hidden;
     row.h_out = project ? full_.data() + i * hidden : y;
@@ -101,11 +121,11 @@ void CellRunner::Step(const PackedModel& model, size_t cell_index, absl::Span<co
     ++rows;
     if (valid) h_[i] = y;
   }
-  const size_t depth = cell.state_size + (halves ? 0 : cell.input_size);
-  Split(rows, cell.panels, depth * 4 * cell.units, [&](size_t first, size_t count, size_t panel, size_t last) {
+  const size_t depth = cell.state_size() + (halves ? 0 : cell.input_size());
+  Split(rows, cell.panels, depth, [&](size_t first, size_t count, size_t panel, size_t last) {
     kernels_.step(cell, step_rows_.data() + first, count, panel, last);
   });
-  if (project) Linear(model.projections[cell_index], absl::MakeConstSpan(linear_rows_.data(), rows));
+  if (project) Linear(model.projections[cell_index], absl::MakeSpan(linear_rows_.data(), rows));
 }
 
 void CellRunner::Run(const PackedModel& model, size_t cell, absl::Span<const CellSpan> spans) {
@@ -121,14 +141,16 @@ void CellRunner::Run(const PackedModel& model, size_t cell, absl::Span<const Cel
   }
 }
 
-void CellRunner::Linear(const PackedLinear& linear, absl::Span<const LinearRow> rows) {
-  Split(rows.size(), linear.panels, linear.input_size * 4 * linear.units,
-        [&](size_t first, size_t count, size_t panel, size_t last) {
-          kernels_.linear(linear, rows.data() + first, count, panel, last);
-        });
+void CellRunner::Linear(const PackedLinear& linear, absl::Span<LinearRow> rows) {
+  for (size_t i = 0; i < rows.size(); ++i) {
+    rows[i].x = Operand(linear.panels.format, rows[i].x, linear.input_size(), narrow_x_, i);
+  }
+  Split(rows.size(), linear.panels, linear.input_size(), [&](size_t first, size_t count, size_t panel, size_t last) {
+    kernels_.linear(linear, rows.data() + first, count, panel, last);
+  });
 }
 
-void CellRunner::Head(const PackedModel& model, absl::Span<const LinearRow> rows) {
+void CellRunner::Head(const PackedModel& model, absl::Span<LinearRow> rows) {
   if (rows.empty()) return;
   if (model.spec.head) return Linear(model.head, rows);
   for (const LinearRow& row : rows) std::copy_n(row.x, model.spec.output_size(), row.y);

@@ -44,24 +44,31 @@ class CellRunner {
 
   // The rest cannot fail. REQUIRES: Reserve for as many.
   void Run(const PackedModel& model, size_t cell, absl::Span<const CellSpan> spans);
-  // y of each row: the head of its x, or without a head x itself.
-  void Head(const PackedModel& model, absl::Span<const LinearRow> rows);
+  // y of each row: the head of its x, or without a head x itself. Changes `rows`.
+  void Head(const PackedModel& model, absl::Span<LinearRow> rows);
 
  private:
   void InputHalves(const PackedModel& model, const PackedCell& cell, absl::Span<const CellSpan> spans);
   void Step(const PackedModel& model, size_t cell, absl::Span<const CellSpan> spans, size_t step);
-  void Linear(const PackedLinear& linear, absl::Span<const LinearRow> rows);
+  void Linear(const PackedLinear& linear, absl::Span<LinearRow> rows);
+  // What the kernels read of a row of `size` floats: itself, or what it narrows to, put into `buffer` at `index`.
+  const float* Operand(WeightFormat format, const float* row, size_t size, AlignedBuffer& buffer, size_t index);
   // Calls body(first_row, rows, first_panel, last_panel) so that each panel meets each row, on as many threads as pay.
+  // `depth` is how much of each panel's depth it takes.
   template <typename Body>
-  void Split(size_t rows, size_t panels, size_t weights_per_panel, const Body& body);
+  void Split(size_t rows, const Panels& of, size_t depth, const Body& body);
 
   const Kernels& kernels_;
   ThreadPool& threads_;
 
-  size_t steps_ = 0;             // as reserved
-  AlignedBuffer z_;              // [rows][steps][panels * 4U], input halves
-  AlignedBuffer full_;           // [rows][Padded(H)], h before projection
-  AlignedBuffer discarded_;      // [rows][Padded(H)], c of steps that are not valid
+  size_t steps_ = 0;         // as reserved
+  AlignedBuffer z_;          // [rows][steps][panels * 4U], input halves
+  AlignedBuffer full_;       // [rows][Padded(H)], h before projection
+  AlignedBuffer discarded_;  // [rows][Padded(H)], c of steps that are not valid
+  // Rows in bfloat16, each Padded(RowWords(the longest)): of x [rows * steps] and h [rows], or of what goes into a
+  // projection or the head [rows * steps]. Empty for other formats.
+  AlignedBuffer narrow_x_, narrow_h_;
+  size_t narrow_stride_ = 0;
   std::vector<const float*> h_;  // [rows], where the state h stands
   std::vector<StepRow> step_rows_;
   std::vector<InputRow> input_rows_;

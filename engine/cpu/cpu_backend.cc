@@ -55,18 +55,9 @@ class CpuBackend : public Backend {
   }
 
   absl::Status Supports(const ModelSpec& spec) const override {
-    switch (spec.precision) {
-      case Precision::kF32:
-        return absl::OkStatus();
-      case Precision::kF16:
-        return Unimplemented("UNSUPPORTED_BY_DEVICE", "device cpu does not compute in F16; use F32, or a cuda device")
-            .Field("precision");
-      case Precision::kBf16Weights:
-      case Precision::kInt8Weights:
-      case Precision::kBf16:
-        break;
-    }
-    return Unimplemented("UNSUPPORTED_BY_DEVICE", "device cpu computes in F32 only; BF16 runs on a cuda device")
+    if (spec.precision != Precision::kF16) return absl::OkStatus();
+    return Unimplemented("UNSUPPORTED_BY_DEVICE",
+                         "device cpu does not compute in F16; use F32 or BF16 there, or a cuda device")
         .Field("precision");
   }
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The CPU backend: LSTMs in f32 with a kernel of its own (engine/cpu/step_kernel-inl.h), dispatched at run time to the
-// best instruction set of the machine. Runs every option of ModelSpec.
+// The CPU backend: LSTMs with kernels of its own (engine/cpu/kernels.h), dispatched at run time to the best instruction
+// set of the machine. Runs every option of ModelSpec but PRECISION_F16.
 //
-// Batch-invariant: on one machine, with one instruction set, a row's result is bit-identical whatever other rows are in
-// the call, however its steps are sliced, and with any number of threads.
+// Batch-invariant in each precision: on one machine, with one instruction set, a row's result is bit-identical whatever
+// other rows are in the call, however its steps are sliced, as steps or as a sequence, and with any number of threads.
+// Reduced weights are rounded once, when the model is loaded; BF16 rounds each row by itself.
 #ifndef LSTMD_ENGINE_CPU_CPU_BACKEND_H_
 #define LSTMD_ENGINE_CPU_CPU_BACKEND_H_
 
@@ -30,8 +31,8 @@ struct CpuOptions {
 // build does not have.
 absl::StatusOr<std::unique_ptr<Backend>> CreateCpuBackend(const CpuOptions& options);
 
-// Names of the instruction sets that this build has kernels for and this machine runs, best first: "AVX3" (AVX-512),
-// "AVX2", "NEON", …, "EMU128" (plain C++).
+// Names of the instruction sets that this build has kernels for and this machine runs, best first: "AVX3_BF16" (AVX-512
+// with AVX512-BF16), "AVX3" (AVX-512), "AVX2", "NEON", …, "SCALAR" (plain C++).
 std::vector<std::string> CpuInstructionSets();
 
 }  // namespace lstmd

@@ -74,7 +74,7 @@ void BatchRun::RunSequences(const PackedModel& model, CpuStatePool& pool, absl::
   for (Row* row : rows) {
     if (row->position == row->units(model.spec)) EmitEnd(model, *row);
   }
-  runner_.Head(model, absl::MakeConstSpan(emit_.data(), num_emit_));
+  runner_.Head(model, absl::MakeSpan(emit_.data(), num_emit_));
   for (Row* row : rows) {
     if (row->position == row->units(model.spec)) FinishRow(model, pool, *row);
   }
@@ -109,7 +109,7 @@ void BatchRun::RunCell(const PackedModel& model, CpuStatePool& pool, absl::Span<
   for (size_t j = 0; j < which_.size(); ++j) {
     CollectOutputs(model, *rows[which_[j]], cell, spans_[j].steps, spans_[j].y);
   }
-  runner_.Head(model, absl::MakeConstSpan(emit_.data(), num_emit_));
+  runner_.Head(model, absl::MakeSpan(emit_.data(), num_emit_));
   for (size_t j = 0; j < which_.size(); ++j) {
     rows[which_[j]]->position += spans_[j].steps;
     left_[which_[j]] -= spans_[j].steps;

@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The fused step, for the instruction set that foreach_target.h is compiling.
-//
-// Up to kRows rows by one panel at a time: the 4 * U sums of each row stay in registers while k runs over the weights
-// of the panel, which are read once for all these rows. Then the cell update of each row, which finds all gates of a
-// unit in the same lane. Blocks of fewer rows and panels run the same chain of operations for each sum.
+// The kernels, for the instruction set that foreach_target.h is compiling: sums of a panel (accumulate-inl.h), then the
+// cell update of each row, which finds all gates of a unit in the same lane.
 #if defined(LSTMD_ENGINE_CPU_STEP_KERNEL_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LSTMD_ENGINE_CPU_STEP_KERNEL_INL_H_
 #undef LSTMD_ENGINE_CPU_STEP_KERNEL_INL_H_
@@ -14,99 +11,19 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
+#include <cstring>
 
+#include "engine/cpu/accumulate-inl.h"
 #include "engine/cpu/activations-inl.h"
-#include "engine/cpu/aligned_buffer.h"
 #include "engine/cpu/kernels.h"
+#include "engine/half.h"
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace lstmd::cpu {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
-
-using D = hn::CappedTag<float, 16>;
-using V = hn::Vec<D>;
-
-// U
-HWY_INLINE size_t Units() { return hn::Lanes(D()); }
-// 4 accumulators a row, 4 weights and a broadcast must fit into the registers: 32, or 16 on x86 before AVX-512.
-constexpr int kRows = HWY_ARCH_X86 && HWY_TARGET != HWY_AVX3 && HWY_TARGET != HWY_AVX3_DL ? 3 : 6;
-constexpr size_t kMaxWidth = 4 * hn::MaxLanes(D());
-// k of a panel that meet all rows before the next: 16 KiB of weights where vectors have 16 lanes.
-constexpr size_t kPieceDepth = 64;
-// Weights of a matrix that come from a near enough cache in each step: 8 MiB.
-constexpr size_t kNear = size_t{1} << 21;
-// How far ahead of itself, in k, a lone block asks for weights.
-constexpr size_t kDistance = 32;
-
-// One of the two halves of K.
-struct Half {
-  const float* weights;  // [depth][4][U]
-  size_t depth;
-  const float* const* rows;  // each [depth]
-};
-
-// sums[r] = start[r] + first + second, each [4][U]. On the way asks the cache for kAhead lines for each k, from `ahead`
-// on.
-template <int R, int kAhead>
-HWY_INLINE void Accumulate(const Half& first, const Half& second, const float* const* start, const float* ahead,
-                           float* sums) {
-  const D d;
-  const size_t units = Units();
-  V s[R][4];
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 4
-    for (int g = 0; g < 4; ++g) s[r][g] = hn::Load(d, start[r] + g * units);
-  }
-  for (const Half* half : {&first, &second}) {
-    const float* row[R];
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) row[r] = half->rows[r];
-    const float* w = half->weights;
-    const size_t depth = half->depth;
-#pragma GCC unroll 2
-    for (size_t k = 0; k < depth; ++k, w += 4 * units) {
-#pragma GCC unroll 4
-      for (int i = 0; i < kAhead; ++i, ahead += kPad) __builtin_prefetch(ahead, 0, 3);
-      V x[R];
-#pragma GCC unroll 8
-      for (int r = 0; r < R; ++r) x[r] = hn::Set(d, row[r][k]);
-        // One gate at a time: all sums, all x and one vector of weights are what the registers hold.
-#pragma GCC unroll 4
-      for (int g = 0; g < 4; ++g) {
-        const V weights = hn::Load(d, w + g * units);
-#pragma GCC unroll 8
-        for (int r = 0; r < R; ++r) s[r][g] = hn::MulAdd(x[r], weights, s[r][g]);
-      }
-    }
-  }
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 4
-    for (int g = 0; g < 4; ++g) hn::Store(s[r][g], d, sums + r * 4 * units + g * units);
-  }
-}
-
-template <int kAhead>
-HWY_NOINLINE void AccumulateRows(size_t rows, const Half& first, const Half& second, const float* const* start,
-                                 const float* ahead, float* sums) {
-  switch (rows) {
-    case 1:
-      return Accumulate<1, kAhead>(first, second, start, ahead, sums);
-    case 2:
-      return Accumulate<2, kAhead>(first, second, start, ahead, sums);
-    case 3:
-      return Accumulate<3, kAhead>(first, second, start, ahead, sums);
-    case 4:
-      return Accumulate<std::min(4, kRows), kAhead>(first, second, start, ahead, sums);
-    case 5:
-      return Accumulate<std::min(5, kRows), kAhead>(first, second, start, ahead, sums);
-    default:
-      return Accumulate<kRows, kAhead>(first, second, start, ahead, sums);
-  }
-}
 
 // The cell from its sums z [4][U]; `unit` is the first of the panel.
 HWY_INLINE void DefaultCell(const float* z, const StepRow& row, size_t unit) {
@@ -155,151 +72,195 @@ HWY_NOINLINE void AnyCell(const PackedCell& cell, const float* z, const StepRow&
   hn::Store(hn::Mul(o, Activate(d, act.output, c)), d, row.h_out + unit);
 }
 
-// What a panel's sums are made of: for each row `start`, then both halves of K.
-struct PanelRows {
-  Half first;
-  Half second;
-  const float* const* start;  // each [4][U]
-};
-
-// For any number of rows, with the weights in a near cache.
-HWY_INLINE void AccumulateNear(const PanelRows& in, size_t num_rows, float* sums) {
-  const size_t blocks = (num_rows + kRows - 1) / kRows;
-  for (size_t block = 0, r = 0; block < blocks; ++block) {
-    // Blocks of like size: a small one at the end would wait for its few chains.
-    const size_t count = (num_rows - r + blocks - block - 1) / (blocks - block);
-    AccumulateRows<0>(count, {in.first.weights, in.first.depth, in.first.rows + r},
-                      {in.second.weights, in.second.depth, in.second.rows + r}, in.start + r, nullptr,
-                      sums + r * 4 * Units());
-    r += count;
-  }
-}
-
-// The same with weights that come from far away. They are read once: a piece of them that fits into a near cache meets
-// all rows before the next does, and meanwhile the next is on its way.
-HWY_INLINE void AccumulateFar(const PanelRows& in, size_t num_rows, float* sums) {
-  const size_t width = 4 * Units();
-  const size_t blocks = (num_rows + kRows - 1) / kRows;
-  if (blocks == 1) {
-    if (num_rows == 1) return AccumulateRows<0>(num_rows, in.first, in.second, in.start, nullptr, sums);
-    return AccumulateRows<4>(num_rows, in.first, in.second, in.start, in.first.weights + kDistance * width, sums);
-  }
-  const float* continued[kMaxItemRows];
-  const float* rows[kMaxItemRows];
-  const float* const* start = in.start;
-  for (const Half* half : {&in.first, &in.second}) {
-    for (size_t k = 0; k < half->depth; k += kPieceDepth) {
-      const float* const weights = half->weights + k * width;
-      const size_t depth = std::min(kPieceDepth, half->depth - k);
-      for (size_t r = 0; r < num_rows; ++r) rows[r] = half->rows[r] + k;
-      const float* ahead = weights + kPieceDepth * width;
-      for (size_t block = 0, r = 0; block < blocks; ++block) {
-        const size_t count = (num_rows - r + blocks - block - 1) / (blocks - block);
-        const Half piece = {weights, depth, rows + r};
-        const Half none = {nullptr, 0, rows + r};
-        if (blocks < 4) {
-          AccumulateRows<2>(count, piece, none, start + r, ahead, sums + r * width);
-          ahead += 2 * depth * kPad;
-        } else {
-          AccumulateRows<1>(count, piece, none, start + r, ahead, sums + r * width);
-          ahead += depth * kPad;
-        }
-        r += count;
-      }
-      if (start != continued) {
-        for (size_t r = 0; r < num_rows; ++r) continued[r] = sums + r * width;
-        start = continued;
-      }
-    }
-  }
-}
-
-HWY_INLINE void AccumulatePanel(bool far, const PanelRows& in, size_t num_rows, float* sums) {
-  if (far) {
-    AccumulateFar(in, num_rows, sums);
-  } else {
-    AccumulateNear(in, num_rows, sums);
-  }
-}
-
-void Step(const PackedCell& cell, const StepRow* rows, size_t num_rows, size_t first, size_t last) {
-  const size_t units = Units();
-  const size_t width = 4 * units;
-  HWY_ALIGN float sums[kMaxItemRows * kMaxWidth];
+// Rows of one call.
+struct CallRows {
   const float* x[kMaxItemRows];
   const float* h[kMaxItemRows];
   const float* start[kMaxItemRows];
-  const bool far = cell.panels * cell.depth() * width > kNear;
+};
+
+// Calls body(panel, sums [num_rows][4][U]) for each panel with what its sums are. `halves` as in PanelRows, with x in
+// the first and h in the second; start(row, panel) is where a row's sums start.
+template <class Format, class Start, class Body>
+HWY_INLINE void ForEachPanel(const Panels& panels, bool first_half, bool second_half, size_t num_rows, size_t first,
+                             size_t last, CallRows& rows, const Start& start, const Body& body) {
+  HWY_ALIGN float sums[kMaxItemRows * kMaxWidth];
+  const bool scaled = panels.format == WeightFormat::kInt8;
+  const size_t depth[2] = {first_half ? RowWords(panels.format, panels.depth[0]) : 0,
+                           second_half ? RowWords(panels.format, panels.depth[1]) : 0};
+  for (size_t p = first; p < last; ++p) {
+    for (size_t r = 0; r < num_rows; ++r) rows.start[r] = start(r, p);
+    const PanelRows in = {{panels.half(p, 0), depth[0], rows.x, scaled ? panels.scale(p, 0) : nullptr},
+                          {panels.half(p, 1), depth[1], rows.h, scaled ? panels.scale(p, 1) : nullptr},
+                          rows.start};
+    if (panels.far) {
+      AccumulateFar<Format>(in, num_rows, sums);
+    } else {
+      AccumulateNear<Format>(in, num_rows, sums);
+    }
+    body(p, sums);
+  }
+}
+
+struct StepBody {
+  HWY_INLINE void operator()(size_t p, const float* sums) const {
+    const size_t units = Units();
+    if (cell.default_activations) {
+      for (size_t r = 0; r < num_rows; ++r) DefaultCell(sums + r * 4 * units, rows[r], p * units);
+    } else {
+      for (size_t r = 0; r < num_rows; ++r) AnyCell(cell, sums + r * 4 * units, rows[r], p * units);
+    }
+  }
+  const PackedCell& cell;
+  const StepRow* rows;
+  size_t num_rows;
+};
+
+template <class Format>
+HWY_NOINLINE void StepAs(const PackedCell& cell, const StepRow* rows, size_t num_rows, size_t first, size_t last) {
+  const Panels& panels = cell.panels;
+  CallRows in;
+  for (size_t r = 0; r < num_rows; ++r) {
+    in.x[r] = rows[r].x;
+    in.h[r] = rows[r].h;
+  }
   // All rows have their input half done, or none has.
   const bool done = rows[0].z != nullptr;
-  for (size_t r = 0; r < num_rows; ++r) {
-    x[r] = rows[r].x;
-    h[r] = rows[r].h;
-  }
-  for (size_t p = first; p < last; ++p) {
-    const float* weights = cell.panel(p);
-    const float* bias = cell.bias.data() + p * width;
-    for (size_t r = 0; r < num_rows; ++r) start[r] = done ? rows[r].z + p * width : bias;
-    AccumulatePanel(
-        far, {{weights, done ? 0 : cell.input_size, x}, {weights + cell.input_size * width, cell.state_size, h}, start},
-        num_rows, sums);
-    if (cell.default_activations) {
-      for (size_t r = 0; r < num_rows; ++r) DefaultCell(sums + r * width, rows[r], p * units);
-    } else {
-      for (size_t r = 0; r < num_rows; ++r) AnyCell(cell, sums + r * width, rows[r], p * units);
-    }
-  }
+  const size_t width = panels.width();
+  ForEachPanel<Format>(
+      panels, !done, true, num_rows, first, last, in,
+      [&](size_t r, size_t p) { return (done ? rows[r].z : panels.bias.data()) + p * width; },
+      StepBody{cell, rows, num_rows});
 }
 
-void InputHalf(const PackedCell& cell, const InputRow* rows, size_t num_rows, size_t first, size_t last) {
-  const size_t width = 4 * Units();
-  HWY_ALIGN float sums[kMaxItemRows * kMaxWidth];
-  const float* x[kMaxItemRows];
-  const float* start[kMaxItemRows];
-  const bool far = cell.panels * cell.depth() * width > kNear;
-  for (size_t r = 0; r < num_rows; ++r) x[r] = rows[r].x;
-  for (size_t p = first; p < last; ++p) {
-    for (size_t r = 0; r < num_rows; ++r) start[r] = cell.bias.data() + p * width;
-    AccumulatePanel(far, {{cell.panel(p), cell.input_size, x}, {nullptr, 0, x}, start}, num_rows, sums);
-    for (size_t r = 0; r < num_rows; ++r) std::copy_n(sums + r * width, width, rows[r].z + p * width);
-  }
+template <class Format>
+HWY_NOINLINE void InputHalfAs(const PackedCell& cell, const InputRow* rows, size_t num_rows, size_t first,
+                              size_t last) {
+  const Panels& panels = cell.panels;
+  CallRows in;
+  for (size_t r = 0; r < num_rows; ++r) in.x[r] = in.h[r] = rows[r].x;
+  const size_t width = panels.width();
+  ForEachPanel<Format>(
+      panels, true, false, num_rows, first, last, in, [&](size_t, size_t p) { return panels.bias.data() + p * width; },
+      [&](size_t p, const float* sums) {
+        for (size_t r = 0; r < num_rows; ++r)
+          std::memcpy(rows[r].z + p * width, sums + r * width, width * sizeof(float));
+      });
 }
 
-void Linear(const PackedLinear& linear, const LinearRow* rows, size_t num_rows, size_t first, size_t last) {
-  const D d;
-  const size_t units = Units();
-  const size_t width = 4 * units;
-  HWY_ALIGN float sums[kMaxItemRows * kMaxWidth];
-  const float* x[kMaxItemRows];
-  const float* start[kMaxItemRows];
-  const bool far = linear.panels * linear.input_size * width > kNear;
-  for (size_t r = 0; r < num_rows; ++r) x[r] = rows[r].x;
-  for (size_t p = first; p < last; ++p) {
-    const size_t count = std::min(width, linear.output_size - p * width);
-    for (size_t r = 0; r < num_rows; ++r) start[r] = linear.bias.data() + p * width;
-    AccumulatePanel(far, {{linear.panel(p), linear.input_size, x}, {nullptr, 0, x}, start}, num_rows, sums);
-    for (size_t r = 0; r < num_rows; ++r) {
-      float* y = sums + r * width;
-      if (linear.activation.function != Function::kLinear) {
-        for (size_t j = 0; j < width; j += units) {
-          hn::Store(Activate(d, linear.activation, hn::Load(d, y + j)), d, y + j);
-        }
-      }
-      std::copy_n(y, count, rows[r].y + p * width);
-    }
-  }
-}
-
-void ActivateAll(const Activation& activation, float* values, size_t size) {
+HWY_NOINLINE void ActivateAll(const Activation& activation, float* values, size_t size) {
   const D d;
   for (size_t i = 0; i < size; i += Units()) {
     hn::StoreU(Activate(d, activation, hn::LoadU(d, values + i)), d, values + i);
   }
 }
 
+template <class Format>
+HWY_NOINLINE void LinearAs(const PackedLinear& linear, const LinearRow* rows, size_t num_rows, size_t first,
+                           size_t last) {
+  const Panels& panels = linear.panels;
+  CallRows in;
+  for (size_t r = 0; r < num_rows; ++r) in.x[r] = in.h[r] = rows[r].x;
+  const size_t width = panels.width();
+  ForEachPanel<Format>(
+      panels, true, false, num_rows, first, last, in, [&](size_t, size_t p) { return panels.bias.data() + p * width; },
+      [&](size_t p, float* sums) {
+        const size_t count = std::min(width, linear.output_size - p * width);
+        if (linear.activation.function != Function::kLinear) ActivateAll(linear.activation, sums, num_rows * width);
+        for (size_t r = 0; r < num_rows; ++r)
+          std::memcpy(rows[r].y + p * width, sums + r * width, count * sizeof(float));
+      });
+}
+
+template <class Dot>
+struct KernelsWith {
+  static void Step(const PackedCell& cell, const StepRow* rows, size_t num_rows, size_t first, size_t last) {
+    switch (cell.panels.format) {
+      case WeightFormat::kF32:
+        return StepAs<F32Weights>(cell, rows, num_rows, first, last);
+      case WeightFormat::kBf16:
+        return StepAs<Bf16Weights>(cell, rows, num_rows, first, last);
+      case WeightFormat::kInt8:
+        return StepAs<Int8Weights>(cell, rows, num_rows, first, last);
+      case WeightFormat::kBf16Dot:
+        return StepAs<Dot>(cell, rows, num_rows, first, last);
+    }
+  }
+
+  static void InputHalf(const PackedCell& cell, const InputRow* rows, size_t num_rows, size_t first, size_t last) {
+    switch (cell.panels.format) {
+      case WeightFormat::kF32:
+        return InputHalfAs<F32Weights>(cell, rows, num_rows, first, last);
+      case WeightFormat::kBf16:
+        return InputHalfAs<Bf16Weights>(cell, rows, num_rows, first, last);
+      case WeightFormat::kInt8:
+        return InputHalfAs<Int8Weights>(cell, rows, num_rows, first, last);
+      case WeightFormat::kBf16Dot:
+        return InputHalfAs<Dot>(cell, rows, num_rows, first, last);
+    }
+  }
+
+  static void Linear(const PackedLinear& linear, const LinearRow* rows, size_t num_rows, size_t first, size_t last) {
+    switch (linear.panels.format) {
+      case WeightFormat::kF32:
+        return LinearAs<F32Weights>(linear, rows, num_rows, first, last);
+      case WeightFormat::kBf16:
+        return LinearAs<Bf16Weights>(linear, rows, num_rows, first, last);
+      case WeightFormat::kInt8:
+        return LinearAs<Int8Weights>(linear, rows, num_rows, first, last);
+      case WeightFormat::kBf16Dot:
+        return LinearAs<Dot>(linear, rows, num_rows, first, last);
+    }
+  }
+};
+
+// As FloatToBf16 of engine/half.h, in the upper half of each word.
+HWY_INLINE hn::Vec<DU> RoundToUpperHalves(V x) {
+  const DU du;
+  const auto bits = hn::BitCast(du, x);
+  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1));
+  const auto rounded = hn::Add(bits, hn::Add(odd, hn::Set(du, 0x7FFF)));
+  const auto quiet = hn::Or(bits, hn::Set(du, 0x400000));
+  const auto finite = hn::Eq(x, x);
+  return hn::And(hn::BitCast(du, hn::IfThenElse(finite, hn::BitCast(D(), rounded), hn::BitCast(D(), quiet))),
+                 hn::Set(du, 0xFFFF0000u));
+}
+
+void Narrow(const float* from, size_t size, float* to) {
+  const D d;
+  const size_t n = hn::Lanes(d);
+  auto* words = reinterpret_cast<uint32_t*>(to);
+  size_t k = 0;
+  for (; k + 2 * n <= size; k += 2 * n, words += n) {
+    V even, odd;
+    hn::LoadInterleaved2(d, from + k, even, odd);
+    hn::StoreU(hn::Or(hn::ShiftRight<16>(RoundToUpperHalves(even)), RoundToUpperHalves(odd)), DU(), words);
+  }
+  for (; k < size; k += 2) {
+    const uint32_t odd = k + 1 < size ? FloatToBf16(from[k + 1]) : 0;
+    *words++ = FloatToBf16(from[k]) | odd << 16;
+  }
+}
+
+template <class Dot>
+Kernels MakeKernels(const char* name) {
+  using K = KernelsWith<Dot>;
+  return {name, Units(), K::Step, K::InputHalf, K::Linear, ActivateAll, Narrow};
+}
+
 const Kernels* GetKernels() {
-  static const Kernels kernels = {hwy::TargetName(HWY_TARGET), Units(), Step, InputHalf, Linear, ActivateAll};
+  static const Kernels kernels = MakeKernels<Bf16Dot>(hwy::TargetName(HWY_TARGET));
   return &kernels;
+}
+
+// The same with an instruction for products of bfloat16, or nullptr if this instruction set has no such.
+const Kernels* GetBf16Kernels() {
+#if HWY_TARGET == HWY_AVX3
+  static const Kernels kernels = MakeKernels<Bf16DotNative>("AVX3_BF16");
+  return &kernels;
+#else
+  return nullptr;
+#endif
 }
 
 }  // namespace HWY_NAMESPACE

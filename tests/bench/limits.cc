@@ -5,6 +5,11 @@
 #define HWY_TARGET_INCLUDE "tests/bench/limits.cc"
 #include "hwy/foreach_target.h"  // includes this file once for each instruction set
 // The above comes first.
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "engine/cpu/cpu_backend.h"
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -15,31 +20,49 @@ namespace hn = hwy::HWY_NAMESPACE;
 using D = hn::CappedTag<float, 16>;
 using V = hn::Vec<D>;
 
-// 12 chains: more than latency times units of any core.
-float Multiply(size_t rounds, size_t* flops) {
+struct Fma {
+  static constexpr size_t kFlops = 2;
+  static HWY_INLINE V Do(V x, V s) { return hn::MulAdd(s, x, x); }
+};
+
+#if HWY_TARGET == HWY_AVX3
+struct Bf16 {
+  static constexpr size_t kFlops = 4;
+  static HWY_INLINE V Do(V x, V s) {
+    asm("vdpbf16ps %1, %1, %0" : "+v"(s.raw) : "v"(x.raw));
+    return s;
+  }
+};
+#endif
+
+// 16 chains: more than latency times units of any core.
+template <class Operation>
+HWY_INLINE float Chains(size_t rounds, size_t* flops) {
   const D d;
   const V x = hn::Set(d, 0.5f);
+  V s[16];
   // All different, lest the compiler does one for all.
-  V s0 = x, s1 = hn::Add(s0, x), s2 = hn::Add(s1, x), s3 = hn::Add(s2, x), s4 = hn::Add(s3, x), s5 = hn::Add(s4, x);
-  V s6 = hn::Add(s5, x), s7 = hn::Add(s6, x), s8 = hn::Add(s7, x), s9 = hn::Add(s8, x), s10 = hn::Add(s9, x);
-  V s11 = hn::Add(s10, x);
-  for (size_t i = 0; i < rounds; ++i) {
-    s0 = hn::MulAdd(s0, x, x);
-    s1 = hn::MulAdd(s1, x, x);
-    s2 = hn::MulAdd(s2, x, x);
-    s3 = hn::MulAdd(s3, x, x);
-    s4 = hn::MulAdd(s4, x, x);
-    s5 = hn::MulAdd(s5, x, x);
-    s6 = hn::MulAdd(s6, x, x);
-    s7 = hn::MulAdd(s7, x, x);
-    s8 = hn::MulAdd(s8, x, x);
-    s9 = hn::MulAdd(s9, x, x);
-    s10 = hn::MulAdd(s10, x, x);
-    s11 = hn::MulAdd(s11, x, x);
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) s[i] = hn::Set(d, 0.25f * static_cast<float>(i));
+  for (size_t round = 0; round < rounds; ++round) {
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; ++i) s[i] = Operation::Do(x, s[i]);
   }
-  *flops = rounds * 12 * hn::Lanes(d) * 2;
-  const V s = hn::Add(hn::Add(hn::Add(s0, s1), hn::Add(s2, s3)), hn::Add(hn::Add(s4, s5), hn::Add(s6, s7)));
-  return hn::GetLane(hn::Add(s, hn::Add(hn::Add(s8, s9), hn::Add(s10, s11))));
+  *flops = rounds * 16 * hn::Lanes(d) * Operation::kFlops;
+  V sum = s[0];
+#pragma GCC unroll 16
+  for (int i = 1; i < 16; ++i) sum = hn::Add(sum, s[i]);
+  return hn::GetLane(sum);
+}
+
+float Multiply(size_t rounds, size_t* flops) { return Chains<Fma>(rounds, flops); }
+
+float MultiplyBf16(size_t rounds, size_t* flops) {
+#if HWY_TARGET == HWY_AVX3
+  static const bool has = CpuInstructionSets().front() == "AVX3_BF16";
+  if (has) return Chains<Bf16>(rounds, flops);
+#endif
+  return Chains<Fma>(rounds, flops);
 }
 
 float Read(const float* data, size_t size) {
@@ -64,18 +87,17 @@ float Read(const float* data, size_t size) {
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstring>
 #include <thread>
-#include <vector>
 
 #include "engine/cpu/aligned_buffer.h"
 
 namespace lstmd::bench {
 
 HWY_EXPORT(Multiply);
+HWY_EXPORT(MultiplyBf16);
 HWY_EXPORT(Read);
 
 namespace {
@@ -115,16 +137,24 @@ double BestSeconds(int threads, int rounds, const Work& work) {
   return best;
 }
 
-}  // namespace
-
-double FmaPeak(int threads) {
+double Peak(int threads, float (*multiply)(size_t, size_t*)) {
   std::atomic<size_t> flops{0};
   const double seconds = BestSeconds(threads, 200, [&](int) {
     size_t mine;
-    sink = HWY_DYNAMIC_DISPATCH(Multiply)(20000, &mine);
+    sink = multiply(20000, &mine);
     flops = mine;
   });
   return static_cast<double>(flops) * threads / seconds;
+}
+
+}  // namespace
+
+double FmaPeak(int threads) {
+  return Peak(threads, [](size_t rounds, size_t* flops) { return HWY_DYNAMIC_DISPATCH(Multiply)(rounds, flops); });
+}
+
+double Bf16Peak(int threads) {
+  return Peak(threads, [](size_t rounds, size_t* flops) { return HWY_DYNAMIC_DISPATCH(MultiplyBf16)(rounds, flops); });
 }
 
 double ReadBandwidth(size_t bytes, int threads) {

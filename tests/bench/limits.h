@@ -10,6 +10,8 @@ namespace lstmd::bench {
 
 // f32 FLOP/s of fused multiply-adds in registers, on `threads` threads.
 double FmaPeak(int threads);
+// The same of products of bfloat16 pairs, or of the above where the machine has no instruction for them.
+double Bf16Peak(int threads);
 
 // Bytes/s of reading `bytes` of memory over and over, each thread its own part.
 double ReadBandwidth(size_t bytes, int threads);

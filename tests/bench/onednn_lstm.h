@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The peer in the same process: oneDNN's LSTM primitive, one layer, f32, I = H.
+// The peer in the same process: oneDNN's LSTM primitive, one layer, I = H, in f32 or with bfloat16 weights and
+// activations.
 #ifndef LSTMD_TESTS_BENCH_ONEDNN_LSTM_H_
 #define LSTMD_TESTS_BENCH_ONEDNN_LSTM_H_
 
@@ -11,7 +12,8 @@ namespace lstmd::bench {
 
 class OneDnnLstm {
  public:
-  OneDnnLstm(int steps, int batch, int hidden);
+  // Throws dnnl::error where oneDNN cannot (bfloat16 before AVX-512).
+  OneDnnLstm(int steps, int batch, int hidden, bool bf16);
   ~OneDnnLstm();
 
   // All steps of the batch, weights already in the primitive's own layout.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What the engine promises with a batch-invariant backend: a session's outputs and state are bit-identical whatever
-// runs beside it and however its steps are cut, as if it were alone. With the CPU backend and real numbers.
+// runs beside it and however its steps are cut, as if it were alone. With the CPU backend and real numbers, in every
+// instruction set of this machine and each precision.
 #include <algorithm>
 #include <cstring>
 #include <random>
@@ -22,8 +23,30 @@ constexpr int kStreams = 8;
 constexpr uint32_t kSteps = 40;      // of each session
 constexpr uint32_t kMostSteps = 30;  // in one message: above slice_units
 
-ModelSpec StackedSpec() {
+struct Mode {
+  std::string instruction_set;
+  Precision precision;
+};
+
+std::vector<Mode> Modes() {
+  std::vector<Mode> modes;
+  for (const std::string& instruction_set : CpuInstructionSets()) {
+    for (Precision precision : {Precision::kF32, Precision::kBf16Weights, Precision::kInt8Weights, Precision::kBf16}) {
+      modes.push_back({instruction_set, precision});
+    }
+  }
+  return modes;
+}
+
+class BatchInvarianceTest : public testing::TestWithParam<Mode> {};
+
+INSTANTIATE_TEST_SUITE_P(Cpu, BatchInvarianceTest, testing::ValuesIn(Modes()), [](const auto& info) {
+  return absl::StrCat(info.param.instruction_set, "_", absl::string_view(Name(info.param.precision).data()));
+});
+
+ModelSpec StackedSpec(Precision precision) {
   ModelSpec spec;
+  spec.precision = precision;
   spec.input_size = 7;
   spec.hidden_size = 24;
   spec.num_layers = 2;
@@ -31,9 +54,11 @@ ModelSpec StackedSpec() {
   return spec;
 }
 
-std::unique_ptr<Engine> CpuEngine(const ModelSpec& spec, uint32_t max_batch_size, uint32_t slice_units) {
+std::unique_ptr<Engine> CpuEngine(const ModelSpec& spec, const std::string& instruction_set, uint32_t max_batch_size,
+                                  uint32_t slice_units) {
   CpuOptions cpu;
   cpu.threads = 2;
+  cpu.instruction_set = instruction_set;
   std::vector<std::unique_ptr<Backend>> backends;
   backends.push_back(*CreateCpuBackend(cpu));
   EXPECT_TRUE(backends[0]->batch_invariant());
@@ -106,16 +131,16 @@ void Drive(Engine& engine, const ModelSpec& spec, std::vector<Stream*> streams, 
   EXPECT_EQ(sink.failures(), 0u);
 }
 
-TEST(BatchInvarianceTest, ManySessionsAtOnceAreBitIdenticalToOneAtATime) {
+TEST_P(BatchInvarianceTest, ManySessionsAtOnceAreBitIdenticalToOneAtATime) {
   const uint32_t seed = std::random_device()();
   SCOPED_TRACE(absl::StrCat("seed ", seed));
-  const ModelSpec spec = StackedSpec();
+  const ModelSpec spec = StackedSpec(GetParam().precision);
 
   // Alone: step after step, nothing beside it.
   std::vector<std::vector<float>> want;
   std::vector<StateValues> want_states;
   {
-    const auto engine = CpuEngine(spec, 1, 1);
+    const auto engine = CpuEngine(spec, GetParam().instruction_set, 1, 1);
     for (int k = 0; k < kSessions; ++k) {
       Stream stream = Open(*engine, spec, k);
       Recorder sink;
@@ -130,7 +155,7 @@ TEST(BatchInvarianceTest, ManySessionsAtOnceAreBitIdenticalToOneAtATime) {
     EXPECT_EQ(engine->Stats().batches, uint64_t{kSessions} * kSteps);
   }
 
-  const auto engine = CpuEngine(spec, 64, 4);
+  const auto engine = CpuEngine(spec, GetParam().instruction_set, 64, 4);
   std::vector<Stream> streams;
   for (int k = 0; k < kSessions; ++k) streams.push_back(Open(*engine, spec, k));
   std::vector<std::thread> threads;
@@ -152,13 +177,13 @@ TEST(BatchInvarianceTest, ManySessionsAtOnceAreBitIdenticalToOneAtATime) {
   EXPECT_GT(stats.batched_rows, stats.batches) << "rows did share calls";
 }
 
-TEST(BatchInvarianceTest, SequencesAreTheirStepsHoweverTheyAreSliced) {
+TEST_P(BatchInvarianceTest, SequencesAreTheirStepsHoweverTheyAreSliced) {
   for (const Direction direction : {Direction::kForward, Direction::kBidirectional, Direction::kReverse}) {
-    ModelSpec spec = StackedSpec();
+    ModelSpec spec = StackedSpec(GetParam().precision);
     spec.direction = direction;
     std::vector<std::vector<float>> outputs;
     for (const uint32_t slice : {1u, 3u, 1000u}) {
-      const auto engine = CpuEngine(spec, 8, slice);
+      const auto engine = CpuEngine(spec, GetParam().instruction_set, 8, slice);
       Recorder sink;
       std::vector<std::unique_ptr<Job>> jobs;
       std::vector<Work*> work;

@@ -117,4 +117,25 @@ std::string WhyFrameworkDefect(const Case& c) {
   return "";
 }
 
+std::string WhyNotInt8(const Case& c) {
+  const absl::StatusOr<Call> call = ReadCall(c, 0);
+  const absl::StatusOr<ModelFiles> model = BuildModel(c, 1.0f);
+  if (!call.ok() || !model.ok()) return "";
+  const std::vector<float> x = ToFloats(call->input);
+  const size_t size = c.spec.input_size;
+  for (size_t i = 0; i < x.size(); ++i) {
+    if (!std::isinf(x[i])) continue;
+    for (uint32_t direction = 0; direction < c.spec.directions(); ++direction) {
+      const absl::Span<const float> w = model->weights.cells[direction].w.span();
+      for (size_t row = 0; row < w.size(); row += size) {
+        float most = 0;
+        for (size_t k = 0; k < size; ++k) most = std::max(most, std::abs(w[row + k]));
+        const float weight = std::abs(w[row + i % size]);
+        if (weight != 0 && weight < most / 127 / 2) return "an infinite input meets a weight that int8 rounds to zero";
+      }
+    }
+  }
+  return "";
+}
+
 }  // namespace lstmd::parity

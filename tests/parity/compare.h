@@ -30,6 +30,9 @@ absl::StatusOr<std::string> WhyInsensitive(const Case& c, float scale);
 // Why what was recorded is a defect of the framework that a server must not repeat, or "".
 std::string WhyFrameworkDefect(const Case& c);
 
+// Why int8 weights turn a recorded infinity into a NaN, or "".
+std::string WhyNotInt8(const Case& c);
+
 }  // namespace lstmd::parity
 
 #endif  // LSTMD_TESTS_PARITY_COMPARE_H_

@@ -83,7 +83,7 @@ class ErrorsTest : public testing::Test {
     ASSERT_TRUE(folder.ok()) << folder.status();
     folder_ = folder->release();
     std::filesystem::create_directory(Repository());
-    auto server = ServerProcess::Start(LSTMD_BINARY, Repository(), "cpu", folder_->path());
+    auto server = ServerProcess::Start(LSTMD_BINARY, Repository(), "cpu", "", folder_->path());
     ASSERT_TRUE(server.ok()) << server.status();
     server_ = server->release();
     const auto channel = grpc::CreateChannel(server_->address(), grpc::InsecureChannelCredentials());

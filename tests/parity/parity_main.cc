@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 
@@ -12,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "engine/checkpoint/layouts.h"
+#include "engine/cpu/cpu_backend.h"
 #include "grpcpp/create_channel.h"
 #include "tests/parity/case_model.h"
 #include "tests/parity/case_run.h"
@@ -30,9 +32,27 @@ struct Flags {
   std::string device;
   std::string lstmd, lstmctl;
   std::string source = "canonical", via = "sequence";
-  bool perturb = false;
+  std::string precision = "f32", instruction_set;
+  bool perturb = false, sweep = false;
   std::vector<std::string> only;
 };
+
+// What a model of reduced precision may be off from what the framework computed in full, absolute and relative.
+struct PrecisionRow {
+  const char* name;
+  Precision precision;
+  double tolerance;  // 0: the case's own
+};
+constexpr PrecisionRow kPrecisions[] = {{"f32", Precision::kF32, 0},
+                                        {"bf16_weights", Precision::kBf16Weights, 0.02},
+                                        {"int8_weights", Precision::kInt8Weights, 0.05},
+                                        {"bf16", Precision::kBf16, 0.03},
+                                        {"f16", Precision::kF16, 0.01}};
+
+const PrecisionRow& RowOf(const std::string& precision) {
+  return *std::find_if(std::begin(kPrecisions), std::end(kPrecisions),
+                       [&](const PrecisionRow& row) { return precision == row.name; });
+}
 
 // Of one case, or of one checkpoint of it.
 struct Outcome {
@@ -69,6 +89,8 @@ class Parity {
   std::unique_ptr<Runner> runner_;
   std::string repository_;
   int models_ = 0, passed_ = 0, failed_ = 0, skipped_ = 0;
+  double worst_ = 0, squares_ = 0;  // largest absolute error, and the sum of mean squares of the cases that passed
+  std::string worst_label_;
 };
 
 absl::Status Parity::Start() {
@@ -82,7 +104,7 @@ absl::Status Parity::Start() {
     std::filesystem::create_directory(repository_);
     const std::string device = flags_.device.empty() ? "cpu" : flags_.device;
     absl::StatusOr<std::unique_ptr<ServerProcess>> process =
-        ServerProcess::Start(flags_.lstmd, repository_, device, temporary_->path());
+        ServerProcess::Start(flags_.lstmd, repository_, device, flags_.instruction_set, temporary_->path());
     if (!process.ok()) return process.status();
     process_ = *std::move(process);
     address = process_->address();
@@ -107,6 +129,7 @@ absl::Status Parity::Start() {
 absl::StatusOr<std::string> Parity::WriteEntry(const Case& c, float scale) {
   absl::StatusOr<ModelFiles> model = BuildModel(c, scale);
   if (!model.ok()) return model.status();
+  model->spec.precision = RowOf(flags_.precision).precision;
   const std::string name = NewModel();
   const std::string folder = absl::StrCat(repository_, "/", name, "/1");
   std::error_code error;
@@ -134,7 +157,8 @@ absl::StatusOr<std::string> Parity::ImportEntry(const Case& c, const std::string
 absl::StatusOr<std::vector<Answer>> Parity::Answers(const Case& c, const std::string& model) {
   if (absl::Status status = runner_->LoadModel(model, flags_.device); !status.ok()) return status;
   absl::StatusOr<std::vector<Answer>> answers = runner_->RunSequences(c, model);
-  if (answers.ok() && flags_.via == "step") answers = runner_->RunSteps(c, model, *answers);
+  const bool steps = flags_.sweep ? WhyNotSteps(c).empty() : flags_.via == "step";
+  if (answers.ok() && steps) answers = runner_->RunSteps(c, model, *answers);
   runner_->UnloadModel(model);
   return answers;
 }
@@ -178,21 +202,34 @@ Outcome Parity::RunPerturbed(const Case& c) {
 
 void Parity::Report(const std::string& label, const Outcome& outcome) {
   static constexpr const char* kWords[] = {"ok  ", "FAIL", "skip"};
+  ++(outcome.kind == Outcome::kPassed ? passed_ : outcome.kind == Outcome::kFailed ? failed_ : skipped_);
+  if (outcome.kind == Outcome::kPassed) {
+    squares_ += outcome.comparison.rms * outcome.comparison.rms;
+    if (outcome.comparison.absolute > worst_) {
+      worst_ = outcome.comparison.absolute;
+      worst_label_ = label;
+    }
+  }
+  if (flags_.sweep && outcome.kind != Outcome::kFailed) return;
   std::printf("%s %-62s", kWords[outcome.kind], label.c_str());
   if (outcome.kind != Outcome::kSkipped) {
     std::printf(" abs %.2e rel %.2e", outcome.comparison.absolute, outcome.comparison.relative);
   }
   std::printf("%s%s\n", outcome.detail.empty() ? "" : "  ", outcome.detail.c_str());
   std::fflush(stdout);
-  ++(outcome.kind == Outcome::kPassed ? passed_ : outcome.kind == Outcome::kFailed ? failed_ : skipped_);
 }
 
 void Parity::RunCase(const std::string& folder) {
   const std::string name = std::filesystem::path(folder).filename().string();
-  const absl::StatusOr<Case> read = ReadCase(folder);
+  absl::StatusOr<Case> read = ReadCase(folder);
   if (!read.ok()) return Report(name, Failed(read.status()));
+  read->atol = std::max(read->atol, RowOf(flags_.precision).tolerance);
+  read->rtol = std::max(read->rtol, RowOf(flags_.precision).tolerance);
   const Case& c = *read;
   if (const std::string defect = WhyFrameworkDefect(c); !defect.empty()) return Report(name, Skipped(defect));
+  if (flags_.precision == "int8_weights") {
+    if (const std::string why = WhyNotInt8(c); !why.empty()) return Report(name, Skipped(why));
+  }
   if (flags_.via == "step") {
     if (const std::string why = WhyNotSteps(c); !why.empty()) return Report(name, Skipped("cannot step: " + why));
   }
@@ -225,10 +262,27 @@ int Parity::Run() {
     return 1;
   }
   for (const std::string& folder : folders) RunCase(folder);
+  if (flags_.sweep) std::printf("%-10s %-13s", flags_.instruction_set.c_str(), flags_.precision.c_str());
   std::printf("%d passed, %d failed", passed_, failed_);
   if (skipped_ != 0) std::printf(", %d skipped", skipped_);
-  std::printf("\n");
+  std::printf("; error: root mean square %.1e, largest %.1e (%s)\n", std::sqrt(squares_ / std::max(passed_, 1)), worst_,
+              worst_label_.c_str());
+  std::fflush(stdout);
   return failed_ != 0 || passed_ == 0 ? 1 : 0;
+}
+
+// Each instruction set of the machine in each precision of the CPU, a server for each.
+int Sweep(Flags flags) {
+  int exit_status = 0;
+  for (const std::string& instruction_set : CpuInstructionSets()) {
+    for (const PrecisionRow& row : kPrecisions) {
+      if (row.precision == Precision::kF16) continue;
+      flags.instruction_set = instruction_set;
+      flags.precision = row.name;
+      exit_status |= Parity(flags).Run();
+    }
+  }
+  return exit_status;
 }
 
 }  // namespace
@@ -252,6 +306,18 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"canonical", "native"}));
   app.add_option("--via", flags.via, "sequence: whole sequences; step: one time step at a time through a session")
       ->check(CLI::IsMember({"sequence", "step"}));
+  app.add_option("--precision", flags.precision,
+                 "Of the models. Reduced ones may be off by more than the case says; needs --source canonical")
+      ->check(CLI::IsMember({"f32", "bf16_weights", "int8_weights", "bf16", "f16"}));
+  CLI::Option* set =
+      app.add_option("--instruction-set", flags.instruction_set, "Of the server that it starts (lstmd --help)");
+  app.add_flag(
+         "--sweep", flags.sweep,
+         "Every instruction set of this machine's CPU in every precision, by steps where the case can be stepped; "
+         "shows what fails and a line for each")
+      ->excludes(server)
+      ->excludes(set)
+      ->excludes("--device");
   app.add_flag("--perturb", flags.perturb, "Multiply every weight by 1.01: then every case must fail");
   app.add_option("--only", flags.only, "Run this case alone (may be repeated)");
   CLI11_PARSE(app, argc, argv);
@@ -259,9 +325,10 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "lstmd_parity: --server needs --repository, where models are written for it\n");
     return 1;
   }
-  if (flags.perturb && flags.source == "native") {
-    std::fprintf(stderr, "lstmd_parity: --perturb works with --source canonical\n");
+  if ((flags.perturb || flags.sweep || flags.precision != "f32") && flags.source == "native") {
+    std::fprintf(stderr, "lstmd_parity: --perturb, --sweep and --precision work with --source canonical\n");
     return 1;
   }
+  if (flags.sweep) return lstmd::parity::Sweep(std::move(flags));
   return lstmd::parity::Parity(std::move(flags)).Run();
 }

@@ -73,10 +73,12 @@ absl::StatusOr<ProcessResult> RunProcess(const std::vector<std::string>& argumen
 absl::StatusOr<std::unique_ptr<ServerProcess>> ServerProcess::Start(const std::string& program,
                                                                     const std::string& repository,
                                                                     const std::string& device,
+                                                                    const std::string& instruction_set,
                                                                     const std::string& folder) {
   const std::string address = absl::StrCat("unix:", folder, "/lstmd.sock"), log = absl::StrCat(folder, "/lstmd.log");
-  absl::StatusOr<pid_t> pid =
-      Spawn({program, "--repository", repository, "--listen", address, "--device", device}, log);
+  absl::StatusOr<pid_t> pid = Spawn({program, "--repository", repository, "--listen", address, "--device", device,
+                                     "--instruction-set", instruction_set},
+                                    log);
   if (!pid.ok()) return pid.status();
   return std::unique_ptr<ServerProcess>(new ServerProcess(*pid, address, log));
 }

@@ -40,10 +40,12 @@ absl::StatusOr<ProcessResult> RunProcess(const std::vector<std::string>& argumen
 // Stops with SIGTERM when it goes out of scope, and waits.
 class ServerProcess {
  public:
-  // Starts `program` on `repository`; its log goes to FOLDER/lstmd.log. Returns when the process is there, not when it
-  // serves. UNAVAILABLE if it cannot be started.
+  // Starts `program` on `repository`; its log goes to FOLDER/lstmd.log. An empty instruction set is the best. Returns
+  // when the process is there, not when it serves. UNAVAILABLE if it cannot be started.
   static absl::StatusOr<std::unique_ptr<ServerProcess>> Start(const std::string& program, const std::string& repository,
-                                                              const std::string& device, const std::string& folder);
+                                                              const std::string& device,
+                                                              const std::string& instruction_set,
+                                                              const std::string& folder);
   ~ServerProcess();
   ServerProcess(const ServerProcess&) = delete;
   ServerProcess& operator=(const ServerProcess&) = delete;

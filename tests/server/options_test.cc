@@ -51,6 +51,8 @@ TEST(OptionsTest, EveryKindOfValue) {
                                "--drain-timeout",
                                "1m30s",
                                "--threads=3",
+                               "--instruction-set",
+                               "AVX2",
                                "--device",
                                "cuda:1",
                                "--max-batch-size",
@@ -69,6 +71,7 @@ TEST(OptionsTest, EveryKindOfValue) {
   EXPECT_EQ(parsed.options->limits.max_message_bytes, uint64_t{2} << 20);
   EXPECT_EQ(parsed.options->drain_timeout, absl::Seconds(90));
   EXPECT_EQ(parsed.options->threads, 3);
+  EXPECT_EQ(parsed.options->instruction_set, "AVX2");
   EXPECT_EQ(parsed.options->device, "cuda:1");
   EXPECT_EQ(parsed.options->engine.scheduler.max_batch_size, 32u);
   EXPECT_EQ(parsed.options->engine.sessions.idle_ttl, absl::ZeroDuration());

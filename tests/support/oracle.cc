@@ -5,16 +5,39 @@
 #include <cmath>
 #include <optional>
 
+#include "engine/half.h"
+
 namespace lstmd::test {
 namespace {
 
 using Vector = std::vector<double>;
 
+double RoundToBf16(double x) { return Bf16ToFloat(FloatToBf16(static_cast<float>(x))); }
+
+// A row of a matrix as a model of this precision keeps it.
+Vector KeptRow(Precision precision, const float* row, size_t size) {
+  Vector kept(row, row + size);
+  if (precision == Precision::kBf16Weights || precision == Precision::kBf16) {
+    for (double& w : kept) w = RoundToBf16(w);
+  } else if (precision == Precision::kInt8Weights) {
+    float most = 0;
+    for (size_t k = 0; k < size; ++k) most = std::max(most, std::abs(row[k]));
+    const float scale = most / 127;
+    const float inverse = scale == 0 ? 0 : 1 / scale;
+    for (size_t k = 0; k < size; ++k) kept[k] = double{scale} * std::nearbyint(row[k] * inverse);
+  }
+  return kept;
+}
+
 // matrix [rows, x.size()]
-Vector Multiply(const FloatArray& matrix, const Vector& x, size_t rows) {
+Vector Multiply(const ModelSpec& spec, const FloatArray& matrix, Vector x, size_t rows) {
+  if (spec.precision == Precision::kBf16) {
+    for (double& value : x) value = RoundToBf16(value);
+  }
   Vector y(rows, 0.0);
   for (size_t i = 0; i < rows; ++i) {
-    for (size_t k = 0; k < x.size(); ++k) y[i] += double{matrix[i * x.size() + k]} * x[k];
+    const Vector row = KeptRow(spec.precision, matrix.data() + i * x.size(), x.size());
+    for (size_t k = 0; k < x.size(); ++k) y[i] += row[k] * x[k];
   }
   return y;
 }
@@ -26,8 +49,8 @@ struct State {
 State Cell(const ModelSpec& spec, const CellWeights& weights, const Activations& act, const Vector& x,
            const State& old) {
   const size_t n = spec.hidden_size;
-  const Vector from_x = Multiply(weights.w, x, 4 * n);
-  const Vector from_h = Multiply(weights.r, old.h, 4 * n);
+  const Vector from_x = Multiply(spec, weights.w, x, 4 * n);
+  const Vector from_h = Multiply(spec, weights.r, old.h, 4 * n);
   const auto sum = [&](size_t gate, size_t j) {
     return from_x[gate * n + j] + from_h[gate * n + j] + (spec.bias ? double{weights.bias[gate * n + j]} : 0.0);
   };
@@ -46,7 +69,7 @@ State Cell(const ModelSpec& spec, const CellWeights& weights, const Activations&
     const double o = Activate(act.gate, clip(sum(3, j) + peephole(2, j, next.c[j])));
     next.h[j] = o * Activate(act.output, next.c[j]);
   }
-  if (spec.projection_size != 0) next.h = Multiply(weights.projection, next.h, spec.projection_size);
+  if (spec.projection_size != 0) next.h = Multiply(spec, weights.projection, next.h, spec.projection_size);
   return next;
 }
 
@@ -63,7 +86,7 @@ Vector Merge(const ModelSpec& spec, const Vector& forward, const Vector& backwar
 
 Vector ApplyHead(const ModelSpec& spec, const Weights& weights, const Vector& x) {
   if (!spec.head) return x;
-  Vector y = Multiply(weights.head_weight, x, spec.head->output_size);
+  Vector y = Multiply(spec, weights.head_weight, x, spec.head->output_size);
   for (size_t j = 0; j < y.size(); ++j) {
     y[j] = Activate(spec.head->activation, y[j] + (spec.head->bias ? double{weights.head_bias[j]} : 0.0));
   }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What an LSTM computes, in double precision and plain loops, straight from engine/spec.h: what backends are compared
-// with. Linked only into tests.
+// with. Weights, and with BF16 what they are multiplied with, are rounded as the spec's precision says (but for F16);
+// everything else is exact. Linked only into tests.
 #ifndef LSTMD_TESTS_SUPPORT_ORACLE_H_
 #define LSTMD_TESTS_SUPPORT_ORACLE_H_
 
