@@ -275,8 +275,12 @@ HWY_INLINE Half From(const Half& half, size_t row) { return {half.weights, half.
 template <class Format>
 HWY_INLINE void AccumulateNear(const PanelRows& in, size_t num_rows, float* sums) {
   const size_t blocks = (num_rows + kRows - 1) / kRows;
+  // Of two blocks the first waits for the weights of a long panel, the second finds them. So the first is as large as
+  // can be: it needs them more slowly.
+  const bool first_waits = blocks == 2 && std::is_same<Format, F32Weights>::value && in.second.depth >= 256;
+  const size_t largest = std::min<size_t>(kRows, num_rows - std::min<size_t>(num_rows, 2));
   for (size_t block = 0, r = 0; block < blocks; ++block) {
-    const size_t count = BlockRows(num_rows, blocks, block, r);
+    const size_t count = first_waits && block == 0 ? largest : BlockRows(num_rows, blocks, block, r);
     AccumulateRows<Format, 0, false>(count, From(in.first, r), From(in.second, r), in.start + r, nullptr,
                                      sums + r * 4 * Units());
     r += count;

@@ -32,21 +32,42 @@ struct Exponential {
   V p;
 };
 
-// For a >= 0 or NaN. Beyond `most`, which is below 2^20, as if a were that.
-template <class D, class V = hn::Vec<D>>
-HWY_INLINE Exponential<V> ExpOfMinus(D d, V a, float most) {
-  const V limit = hn::Set(d, most);
-  a = hn::IfThenElse(hn::Gt(a, limit), limit, a);  // Min would lose NaN on some machines
-  const V n = hn::Round(hn::Mul(a, hn::Set(d, -1.44269504088896341f)));
-  // -a - n ln 2 in two parts, the first with few bits so that its product with n is exact.
-  V r = hn::Neg(hn::MulAdd(n, hn::Set(d, 0.693359375f), a));
-  r = hn::NegMulAdd(n, hn::Set(d, -2.12194440e-4f), r);
-  // e^r - 1 on ±(ln 2)/2 to 3e-9: minimax.
-  const V r2 = hn::Mul(r, r);
-  const V low = hn::MulAdd(hn::Set(d, 0.166665211f), r, hn::Set(d, 0.49999994f));
-  V high = hn::MulAdd(hn::Set(d, 0.00836873055f), r, hn::Set(d, 0.041668389f));
-  high = hn::MulAdd(hn::Set(d, 0.00138145697f), r2, high);
-  return {n, hn::MulAdd(hn::MulAdd(high, r2, low), r2, r)};
+// The smaller one, or a where a is NaN.
+template <class V>
+HWY_INLINE V AtMost(V a, V most) {
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
+  return hn::Min(most, a);  // x86's takes the second where one is NaN
+#else
+  return hn::IfThenElse(hn::Gt(a, most), most, a);
+#endif
+}
+
+// For a >= 0 or NaN. Beyond `most`, which is below 2^20, as if a were that. Of N values, operation by operation.
+template <int N, class D, class V = hn::Vec<D>>
+HWY_INLINE void ExpsOfMinus(D d, V (&a)[N], const V (&most)[N], Exponential<V> (&e)[N]) {
+  V r[N], r2[N], low[N], high[N];
+#pragma GCC unroll 8
+  for (int j = 0; j < N; ++j) a[j] = AtMost(a[j], most[j]);
+#pragma GCC unroll 8
+  for (int j = 0; j < N; ++j) e[j].n = hn::Round(hn::Mul(a[j], hn::Set(d, -1.44269504088896341f)));
+    // -a - n ln 2 in two parts, the first with few bits so that its product with n is exact.
+#pragma GCC unroll 8
+  for (int j = 0; j < N; ++j) r[j] = hn::NegMulSub(e[j].n, hn::Set(d, 0.693359375f), a[j]);
+#pragma GCC unroll 8
+  for (int j = 0; j < N; ++j) r[j] = hn::NegMulAdd(e[j].n, hn::Set(d, -2.12194440e-4f), r[j]);
+    // e^r - 1 on ±(ln 2)/2 to 3e-9: minimax.
+#pragma GCC unroll 8
+  for (int j = 0; j < N; ++j) r2[j] = hn::Mul(r[j], r[j]);
+#pragma GCC unroll 8
+  for (int j = 0; j < N; ++j) low[j] = hn::MulAdd(hn::Set(d, 0.166665211f), r[j], hn::Set(d, 0.49999994f));
+#pragma GCC unroll 8
+  for (int j = 0; j < N; ++j) high[j] = hn::MulAdd(hn::Set(d, 0.00836873055f), r[j], hn::Set(d, 0.041668389f));
+#pragma GCC unroll 8
+  for (int j = 0; j < N; ++j) high[j] = hn::MulAdd(hn::Set(d, 0.00138145697f), r2[j], high[j]);
+#pragma GCC unroll 8
+  for (int j = 0; j < N; ++j) high[j] = hn::MulAdd(high[j], r2[j], low[j]);
+#pragma GCC unroll 8
+  for (int j = 0; j < N; ++j) e[j].p = hn::MulAdd(high[j], r2[j], r[j]);
 }
 
 // x * 2^n for an integer n from -150 to 0.
@@ -75,18 +96,21 @@ struct Quotient {
   V under;  // 1 to 2
 };
 
+// Beyond these, e^-a is as good as 0.
+constexpr float kMostOfSigmoid = 104.0f;
+constexpr float kMostOfTanh = 20.0f;
+
+// sigmoid(x) from e^-|x|
 template <class D, class V = hn::Vec<D>>
-HWY_INLINE Quotient<V> SigmoidQuotient(D d, V x) {
+HWY_INLINE Quotient<V> SigmoidOf(D d, V x, const Exponential<V>& e) {
   const V one = hn::Set(d, 1.0f);
-  const Exponential<V> e = ExpOfMinus(d, hn::Abs(x), 104.0f);  // e^-104 is 0
   const V power = TimesPowerOf2(d, hn::Add(one, e.p), e.n);
   return {hn::IfThenElse(hn::Lt(x, hn::Zero(d)), power, one), hn::Add(one, power)};
 }
 
+// tanh(x) from e^-2|x|
 template <class D, class V = hn::Vec<D>>
-HWY_INLINE Quotient<V> TanhQuotient(D d, V x) {
-  const V a = hn::Abs(x);
-  const Exponential<V> e = ExpOfMinus(d, hn::Add(a, a), 20.0f);  // 1 - e^-20 is 1
+HWY_INLINE Quotient<V> TanhOf(D d, V x, const Exponential<V>& e) {
   const V power = TimesPowerOf2(d, hn::Set(d, 1.0f), e.n);
   const V m = hn::MulAdd(power, e.p, hn::Sub(power, hn::Set(d, 1.0f)));
   return {hn::CopySign(m, x), hn::Add(hn::Set(d, 2.0f), m)};
@@ -94,13 +118,21 @@ HWY_INLINE Quotient<V> TanhQuotient(D d, V x) {
 
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V Sigmoid(D d, V x) {
-  const Quotient<V> q = SigmoidQuotient(d, x);
+  V a[1] = {hn::Abs(x)};
+  const V most[1] = {hn::Set(d, kMostOfSigmoid)};
+  Exponential<V> e[1];
+  ExpsOfMinus<1>(d, a, most, e);
+  const Quotient<V> q = SigmoidOf(d, x, e[0]);
   return hn::Div(q.over, q.under);
 }
 
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V Tanh(D d, V x) {
-  const Quotient<V> q = TanhQuotient(d, x);
+  V a[1] = {hn::Add(hn::Abs(x), hn::Abs(x))};
+  const V most[1] = {hn::Set(d, kMostOfTanh)};
+  Exponential<V> e[1];
+  ExpsOfMinus<1>(d, a, most, e);
+  const Quotient<V> q = TanhOf(d, x, e[0]);
   return hn::Div(q.over, q.under);
 }
 

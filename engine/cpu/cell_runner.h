@@ -61,7 +61,11 @@ class CellRunner {
   const Kernels& kernels_;
   ThreadPool& threads_;
 
-  size_t steps_ = 0;         // as reserved
+  size_t steps_ = 0;     // as reserved
+  bool halves_ = false;  // whether the input halves of all steps come first
+  size_t pass_ = 0;      // steps of the first cell so far; with last_steps_, which way a pass goes
+  size_t last_steps_ = 0;
+  bool backward_ = false;
   AlignedBuffer z_;          // [rows][steps][panels * 4U], input halves
   AlignedBuffer full_;       // [rows][Padded(H)], h before projection
   AlignedBuffer discarded_;  // [rows][Padded(H)], c of steps that are not valid

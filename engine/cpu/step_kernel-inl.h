@@ -15,7 +15,7 @@
 #include <cstring>
 
 #include "engine/cpu/accumulate-inl.h"
-#include "engine/cpu/activations-inl.h"
+#include "engine/cpu/cell-inl.h"
 #include "engine/cpu/kernels.h"
 #include "engine/half.h"
 #include "hwy/highway.h"
@@ -24,53 +24,6 @@ HWY_BEFORE_NAMESPACE();
 namespace lstmd::cpu {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
-
-// The cell from its sums z [4][U]; `unit` is the first of the panel.
-HWY_INLINE void DefaultCell(const float* z, const StepRow& row, size_t unit) {
-  const D d;
-  const size_t units = Units();
-  const Quotient<V> i = SigmoidQuotient(d, hn::Load(d, z));
-  const V f = Sigmoid(d, hn::Load(d, z + units));
-  const Quotient<V> g = TanhQuotient(d, hn::Load(d, z + 2 * units));
-  const Quotient<V> o = SigmoidQuotient(d, hn::Load(d, z + 3 * units));
-  // Divisions are slow: one for i * g and one for o * tanh(c).
-  const V ig = hn::Div(hn::Mul(i.over, g.over), hn::Mul(i.under, g.under));
-  const V c = hn::MulAdd(f, hn::Load(d, row.c_in + unit), ig);
-  const Quotient<V> t = TanhQuotient(d, c);
-  hn::Store(c, d, row.c_out + unit);
-  hn::Store(hn::Div(hn::Mul(o.over, t.over), hn::Mul(o.under, t.under)), d, row.h_out + unit);
-}
-
-HWY_NOINLINE void AnyCell(const PackedCell& cell, const float* z, const StepRow& row, size_t unit) {
-  const D d;
-  const size_t units = Units();
-  const Activations& act = cell.activations;
-  V zi = hn::Load(d, z);
-  V zf = hn::Load(d, z + units);
-  V zg = hn::Load(d, z + 2 * units);
-  V zo = hn::Load(d, z + 3 * units);
-  const V c_in = hn::Load(d, row.c_in + unit);
-  const float* peephole = cell.peepholes ? cell.peephole_weights.data() + unit : nullptr;
-  const size_t stride = Padded(cell.hidden_size);
-  if (cell.peepholes) {
-    zi = hn::MulAdd(hn::Load(d, peephole), c_in, zi);
-    zf = hn::MulAdd(hn::Load(d, peephole + stride), c_in, zf);
-  }
-  if (cell.clip > 0) {
-    zi = Clip(d, zi, cell.clip);
-    zf = Clip(d, zf, cell.clip);
-    zg = Clip(d, zg, cell.clip);
-  }
-  const V i = Activate(d, act.gate, zi);
-  const V f = cell.input_forget ? hn::Sub(hn::Set(d, 1.0f), i) : Activate(d, act.gate, zf);
-  const V g = Activate(d, act.cell, zg);
-  const V c = hn::MulAdd(f, c_in, hn::Mul(i, g));
-  if (cell.peepholes) zo = hn::MulAdd(hn::Load(d, peephole + 2 * stride), c, zo);
-  if (cell.clip > 0) zo = Clip(d, zo, cell.clip);
-  const V o = Activate(d, act.gate, zo);
-  hn::Store(c, d, row.c_out + unit);
-  hn::Store(hn::Mul(o, Activate(d, act.output, c)), d, row.h_out + unit);
-}
 
 // Rows of one call.
 struct CallRows {
@@ -103,14 +56,7 @@ HWY_INLINE void ForEachPanel(const Panels& panels, bool first_half, bool second_
 }
 
 struct StepBody {
-  HWY_INLINE void operator()(size_t p, const float* sums) const {
-    const size_t units = Units();
-    if (cell.default_activations) {
-      for (size_t r = 0; r < num_rows; ++r) DefaultCell(sums + r * 4 * units, rows[r], p * units);
-    } else {
-      for (size_t r = 0; r < num_rows; ++r) AnyCell(cell, sums + r * 4 * units, rows[r], p * units);
-    }
-  }
+  HWY_INLINE void operator()(size_t p, float* sums) const { UpdateCells(cell, rows, num_rows, p, sums); }
   const PackedCell& cell;
   const StepRow* rows;
   size_t num_rows;
