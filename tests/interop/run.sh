@@ -1,34 +1,31 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# run.sh LSTMD LSTMCTL MODELS VENV: the stock clients of the Open Inference Protocol against a running lstmd: the Python
-# tritonclient and, where it runs, the perf_analyzer of the same package. The clients come from a package index into a
-# virtual environment at VENV; exit status 77 (skipped) where that cannot be reached. Prints `N passed, N failed`.
+# run.sh CLIENT [BIN [VENVS]]: a stock client of the Open Inference Protocol against a running lstmd. CLIENT: `triton`, the
+# Python tritonclient and, where it runs, the perf_analyzer of the same package; or `kserve`, KServe's Python client. They
+# come from a package index into virtual environments in the folder VENVS; exit status 77 (skipped) where that cannot be
+# reached. BIN has lstmd and lstmctl. The last line is `N passed, N failed[, N skipped]`.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-lstmd=${1:?run.sh LSTMD LSTMCTL MODELS VENV}
-lstmctl=${2:?}
-models=${3:?}
-venv=${4:?}
+client=${1:?run.sh triton|kserve [BIN [VENVS]]}
+bin=$(realpath "${2:-$here/../../build/release/bin}")
+venvs=${3:-$bin/../interop}
 
-mkdir -p "$(dirname "$venv")"
-exec 9>"$venv.lock"
-flock 9
-if ! cmp -s "$here/requirements.txt" "$venv/requirements.txt"; then
-  rm -rf "$venv"
-  if ! { python3 -m venv "$venv" &&
-         "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$here/requirements.txt"; }; then
-    echo "skipped: the clients of $here/requirements.txt cannot be installed (python3 -m venv, pip)"
-    exit 77
-  fi
-  cp "$here/requirements.txt" "$venv/requirements.txt"
-fi
-# For perf_analyzer alone, which is linked to it; where it is not to be had, that part is skipped.
-if [ ! -e "$venv/cuda" ]; then
-  "$venv/bin/pip" install --quiet --disable-pip-version-check nvidia-cuda-runtime-cu12==12.6.77 || true
-  : >"$venv/cuda"
-fi
-flock -u 9
+case $client in
+  triton)
+    # The CUDA runtime is for perf_analyzer alone, which is linked to it; without it that part is skipped.
+    "$here/venv.sh" "$venvs/venv" "$here/requirements/clients.txt" nvidia-cuda-runtime-cu12==12.6.77
+    venv=$venvs/venv
+    ;;
+  kserve)
+    "$here/venv.sh" "$venvs/kserve" "$here/requirements/kserve.txt"
+    venv=$venvs/kserve
+    ;;
+  *)
+    echo "run.sh: got '$client', want triton or kserve" >&2
+    exit 2
+    ;;
+esac
 
 work=$(mktemp -d)
 server=
@@ -40,7 +37,7 @@ stop() {
   rm -rf "$work"
 }
 trap stop EXIT
-"$lstmd" --listen 127.0.0.1:0 --repository "$models" >"$work/out" 2>"$work/err" &
+"$bin/lstmd" --listen 127.0.0.1:0 --repository "$here/../../deploy/models" >"$work/out" 2>"$work/err" &
 server=$!
 address=
 for _ in $(seq 300); do
@@ -54,6 +51,11 @@ if [ -z "$address" ]; then
   echo "lstmd did not start"
   exit 1
 fi
-LD_LIBRARY_PATH=$(find "$venv/lib" -type d -path '*/cuda_runtime/lib' | head -n 1)${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
-export LD_LIBRARY_PATH LSTMCTL=$lstmctl
-PYTHONDONTWRITEBYTECODE=1 "$venv/bin/python" "$here/stock_clients.py" "$address" "$venv/bin/perf_analyzer"
+export LSTMCTL=$bin/lstmctl PYTHONDONTWRITEBYTECODE=1
+if [ "$client" = kserve ]; then
+  "$venv/bin/python" "$here/kserve_client.py" "$address"
+else
+  LD_LIBRARY_PATH=$(find "$venv/lib" -type d -path '*/cuda_runtime/lib' | head -n 1)${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+  export LD_LIBRARY_PATH
+  "$venv/bin/python" "$here/stock_clients.py" "$address" "$venv/bin/perf_analyzer"
+fi

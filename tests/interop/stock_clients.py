@@ -3,21 +3,20 @@
 
 The environment's LSTMCTL speaks the native API, whose results theirs are compared with, bit by bit.
 """
-import os
-import pathlib
 import queue
 import subprocess
 import sys
-import tempfile
 import unittest
 
 import numpy
 import tritonclient.grpc as triton
 
+import suite
+
 ADDRESS, PERF_ANALYZER = sys.argv[1:3]
-MODEL = "sunspots"
+MODEL = suite.MODEL
 SERIES = numpy.linspace(0, 2, 12, dtype=numpy.float32)
-TIMEOUT = 60
+TIMEOUT = suite.TIMEOUT
 
 
 def tensor(values, name="INPUT", datatype="FP32"):
@@ -31,13 +30,7 @@ def step(value):
 
 
 def native(batch):
-    """OUTPUT of a batch [N, T, I] by the native API."""
-    with tempfile.TemporaryDirectory() as folder:
-        paths = pathlib.Path(folder, "in.npy"), pathlib.Path(folder, "out.npy")
-        numpy.save(paths[0], batch)
-        command = [os.environ["LSTMCTL"], "--server", ADDRESS, "run", MODEL, str(paths[0]), "--out", str(paths[1])]
-        subprocess.run(command, check=True, timeout=TIMEOUT)
-        return numpy.load(paths[1])
+    return suite.native(ADDRESS, batch)
 
 
 class StockClientTest(unittest.TestCase):
@@ -176,9 +169,4 @@ class PerfAnalyzerTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    suite = unittest.defaultTestLoader.loadTestsFromModule(sys.modules["__main__"])
-    outcome = unittest.TextTestRunner(stream=sys.stdout, verbosity=2).run(suite)
-    failed = len(outcome.failures) + len(outcome.errors)
-    skipped = f", {len(outcome.skipped)} skipped" if outcome.skipped else ""
-    print(f"{outcome.testsRun - failed - len(outcome.skipped)} passed, {failed} failed{skipped}")
-    sys.exit(failed != 0)
+    suite.main()

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A model, servers, and perf_analyzer's figures for them: what throughput.py and triton.py share."""
+import csv
+import glob
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy
+
+MODEL = "lstm"
+TIMEOUT = 120
+
+
+def weights(hidden, seed=1):
+    """One LSTM layer of as many inputs as hidden units, with PyTorch's names and gate order (i f g o)."""
+    random = numpy.random.default_rng(seed)
+    bound = hidden ** -0.5
+    shapes = {"weight_ih_l0": (4 * hidden, hidden), "weight_hh_l0": (4 * hidden, hidden),
+              "bias_ih_l0": (4 * hidden,), "bias_hh_l0": (4 * hidden,)}
+    return {name: random.uniform(-bound, bound, shape).astype(numpy.float32) for name, shape in shapes.items()}
+
+
+def write_safetensors(path, tensors):
+    header, offset = {}, 0
+    for name, tensor in tensors.items():
+        header[name] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": [offset, offset + tensor.nbytes]}
+        offset += tensor.nbytes
+    text = json.dumps(header).encode()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(len(text).to_bytes(8, "little") + text + b"".join(one.tobytes() for one in tensors.values()))
+
+
+class Server:
+    """A program that prints "listening on ADDRESS"; ends with the with-block."""
+
+    def __init__(self, *command):
+        self.command = [str(part) for part in command]
+
+    def __enter__(self):
+        self.log = tempfile.TemporaryFile("w+")
+        self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, stderr=self.log, text=True)
+        for line in self.process.stdout:
+            if line.startswith("listening on "):
+                self.address = line.split()[2]
+                return self
+        self.log.seek(0)
+        sys.exit(f"{self.command[0]} did not start\n{self.log.read()}")
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait(TIMEOUT)
+
+
+def lstmd(program, folder, hidden):
+    """lstmd with the model of that size."""
+    write_safetensors(pathlib.Path(folder, "lstmd", MODEL, "1", "model.safetensors"), weights(hidden))
+    return Server(program, "--listen", "127.0.0.1:0", "--repository", pathlib.Path(folder, "lstmd"))
+
+
+class PerfAnalyzer:
+    """The one of the virtual environment that runs this; `problem` says why it does not run here, or is ""."""
+
+    def __init__(self):
+        self.program = pathlib.Path(sys.prefix, "bin", "perf_analyzer")
+        libraries = glob.glob(f"{sys.prefix}/lib/python*/site-packages/nvidia/cuda_runtime/lib")
+        self.environment = {**os.environ, "LD_LIBRARY_PATH": ":".join(
+            libraries + [one for one in [os.environ.get("LD_LIBRARY_PATH")] if one])}
+        probe = self.run("--version")
+        failed = probe.returncode == 127 or "error while loading shared libraries" in probe.stderr
+        self.problem = f"perf_analyzer does not run here: {probe.stderr.strip()}" if failed else ""
+
+    def run(self, *arguments, timeout=TIMEOUT):
+        return subprocess.run([self.program, *arguments], env=self.environment, capture_output=True, text=True,
+                              timeout=timeout, check=False)
+
+    def measure(self, address, concurrency, seconds):
+        """(steps a second, median latency in ms) of sequences of 100 steps, each a message of a stream."""
+        with tempfile.NamedTemporaryFile(suffix=".csv") as report:
+            # Three windows, and their mean whatever they differ by.
+            run = self.run("-m", MODEL, "-u", address, "-i", "grpc", "--streaming", "--async", "--sequence-length", "100",
+                           "--concurrency-range", str(concurrency), "--measurement-interval",
+                           str(int(seconds * 1000 / 3)), "--stability-percentage", "999", "--max-trials", "3",
+                           "-f", report.name)
+            if run.returncode != 0:
+                sys.exit(f"perf_analyzer failed:\n{run.stdout}{run.stderr}")
+            row = next(csv.DictReader(open(report.name, encoding="utf-8")))
+            return float(row["Inferences/Second"]), float(row["p50 latency"]) / 1000
+
+
+def compare(contenders, concurrencies, rounds, seconds):
+    """{concurrency: [(steps/s, ms) of each contender]}, medians of runs that take turns. contenders: [(name, address)]"""
+    perf = PerfAnalyzer()
+    result = {}
+    for concurrency in concurrencies:
+        runs = [[] for _ in contenders]
+        for _ in range(rounds):
+            for place, (_, address) in enumerate(contenders):
+                runs[place].append(perf.measure(address, concurrency, seconds))
+        result[concurrency] = [tuple(numpy.median(numpy.array(one), axis=0)) for one in runs]
+        for (name, _), one in zip(contenders, result[concurrency]):
+            print(f"concurrency {concurrency:3}  {name:12} {one[0]:9,.0f} steps/s   p50 {one[1]:7.3f} ms", flush=True)
+    return result
+
+
+def wait(condition, what, timeout=TIMEOUT):
+    """Until `condition` returns something; asks ten times a second."""
+    end = time.monotonic() + timeout
+    while not (found := condition()):
+        if time.monotonic() > end:
+            sys.exit(f"{what} takes longer than {timeout} s")
+        time.sleep(0.1)
+    return found

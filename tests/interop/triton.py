@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""triton.py LSTMD TRITON_PYTHON [--hidden H] [--rounds N] [--seconds S] [--strategy oldest|direct] [--json FILE]:
+lstmd and a Triton server beside each other, both with the same LSTM: Triton has it in ONNX Runtime, behind its sequence
+batcher and its Python backend (triton_repository/). Checks that both answer a sequence alike, then has perf_analyzer ask them in turns. Prints steps per second
+and their ratio at concurrency 1 and 64. TRITON_PYTHON: the interpreter of an environment with
+requirements/triton.txt. Exit status 77 (skipped) where perf_analyzer or Triton does not run.
+"""
+import argparse
+import contextlib
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+import tempfile
+
+import numpy
+import tritonclient.grpc as client
+
+import load
+
+GOALS = {1: 7.0, 64: 3.5}
+HERE = pathlib.Path(__file__).parent
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+@contextlib.contextmanager
+def triton_server(python, folder, hidden, weights, strategy):
+    """Its address. It takes no port 0."""
+    made = subprocess.run([python, HERE / "triton_repository" / "make.py", folder, str(hidden), weights, strategy],
+                          capture_output=True, text=True, timeout=load.TIMEOUT, check=False)
+    if made.returncode != 0:
+        sys.exit(made.stderr)
+    program = pathlib.Path(made.stdout.strip())
+    packages = subprocess.run([python, "-c", "import site; print(site.getsitepackages()[0])"], capture_output=True,
+                              text=True, timeout=load.TIMEOUT, check=True).stdout.strip()
+    environment = {**os.environ, "PYTHONPATH": packages, "PATH": f"{pathlib.Path(python).parent}:{os.environ['PATH']}",
+                   "LD_LIBRARY_PATH": str(pathlib.Path(packages, "nvidia_pytriton.libs"))}
+    port = free_port()
+    with open(folder / "log", "w+", encoding="utf-8") as log:
+        server = subprocess.Popen(
+            [program, "--model-repository", folder / "repository", "--backend-directory", folder / "backends",
+             "--grpc-address", "127.0.0.1", "--grpc-port", str(port), "--allow-http", "false", "--allow-metrics", "false"],
+            env=environment, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            stub = client.InferenceServerClient(f"127.0.0.1:{port}")
+
+            def ready():
+                with contextlib.suppress(client.InferenceServerException):
+                    return stub.is_model_ready(load.MODEL)
+                return server.poll() is not None
+            load.wait(ready, "the start of tritonserver")
+            if server.poll() is not None:
+                log.seek(0)
+                print(log.read()[-3000:])
+                print("skipped: tritonserver does not start here")
+                sys.exit(77)
+            yield f"127.0.0.1:{port}"
+        finally:
+            server.terminate()
+            server.wait(load.TIMEOUT)
+
+
+def outputs(address, hidden):
+    """Of a sequence of 20 steps."""
+    random = numpy.random.default_rng(2)
+    stub = client.InferenceServerClient(address)
+    result = []
+    for step in range(20):
+        value = client.InferInput("INPUT", [1, hidden], "FP32")
+        value.set_data_from_numpy(random.standard_normal((1, hidden)).astype(numpy.float32))
+        answer = stub.infer(load.MODEL, [value], sequence_id=99, sequence_start=step == 0, sequence_end=step == 19)
+        result.append(answer.as_numpy("OUTPUT"))
+    return numpy.concatenate(result)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("lstmd")
+    parser.add_argument("triton_python")
+    parser.add_argument("--hidden", type=int, default=256)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=3)
+    parser.add_argument("--strategy", choices=["oldest", "direct"], default="oldest")
+    parser.add_argument("--json")
+    options = parser.parse_args()
+    if problem := load.PerfAnalyzer().problem:
+        print(f"skipped: {problem}")
+        sys.exit(77)
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        with load.lstmd(options.lstmd, folder, options.hidden) as ours, \
+                triton_server(options.triton_python, folder, options.hidden,
+                              folder / "lstmd" / load.MODEL / "1" / "model.safetensors", options.strategy) as triton:
+            error = numpy.abs(outputs(ours.address, options.hidden) - outputs(triton, options.hidden)).max()
+            print(f"largest difference between their outputs: {error:.1e}")
+            if not error < 1e-5:
+                sys.exit("they do not compute the same")
+            result = load.compare([("Triton", triton), ("lstmd", ours.address)], GOALS, options.rounds, options.seconds)
+    ratios = {concurrency: ours[0] / triton[0] for concurrency, (triton, ours) in result.items()}
+    for concurrency, ratio in ratios.items():
+        print(f"concurrency {concurrency:3}  {ratio:.1f} x Triton (goal: {GOALS[concurrency]:.1f} x)")
+    if options.json:
+        with open(options.json, "w", encoding="utf-8") as file:
+            json.dump({str(key): {"triton": triton[0], "lstmd": ours[0], "ratio": ratios[key], "goal": GOALS[key]}
+                       for key, (triton, ours) in result.items()}, file)
+
+
+if __name__ == "__main__":
+    main()
