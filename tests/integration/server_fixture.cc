@@ -110,6 +110,20 @@ v1::StreamStepsRequest StepFrame(uint64_t id, const std::vector<uint32_t>& handl
   return frame;
 }
 
+void AddTestModels(Engine* engine) {
+  ModelSpec m = Spec(3, 5);
+  m.num_layers = 2;
+  m.head.emplace();
+  m.head->output_size = 2;
+  ModelSpec bi = Spec(3, 5);
+  bi.direction = Direction::kBidirectional;
+  const std::pair<const char*, ModelSpec> models[] = {{"m", m}, {"wide", Spec(4, 8)}, {"bi", bi}};
+  for (const auto& [name, spec] : models) {
+    const auto added = engine->AddModel(name, 1, spec, test::SeededWeights(spec, 7));
+    ASSERT_TRUE(added.ok()) << added.status();
+  }
+}
+
 ServerTest::~ServerTest() {
   control_->Unblock();
   server_.reset();
@@ -141,17 +155,7 @@ void ServerTest::Start(std::vector<std::unique_ptr<Backend>> backends) {
   options_.listen = {"127.0.0.1:0"};
   auto engine = Engine::Create(options_.engine, std::move(backends));
   ASSERT_TRUE(engine.ok()) << engine.status();
-  ModelSpec m = Spec(3, 5);
-  m.num_layers = 2;
-  m.head.emplace();
-  m.head->output_size = 2;
-  ModelSpec bi = Spec(3, 5);
-  bi.direction = Direction::kBidirectional;
-  const std::pair<const char*, ModelSpec> models[] = {{"m", m}, {"wide", Spec(4, 8)}, {"bi", bi}};
-  for (const auto& [name, spec] : models) {
-    const auto added = (*engine)->AddModel(name, 1, spec, test::SeededWeights(spec, 7));
-    ASSERT_TRUE(added.ok()) << added.status();
-  }
+  AddTestModels(engine->get());
   auto server = server::Server::Start(options_, *std::move(engine));
   ASSERT_TRUE(server.ok()) << server.status();
   server_ = *std::move(server);

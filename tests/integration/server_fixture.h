@@ -45,6 +45,9 @@ std::vector<int64_t> Shape(const v1::Tensor& tensor);
 //   "m"      I 3, H 5, L 2, head of 2: steppable
 //   "wide"   I 4, H 8
 //   "bi"     I 3, H 5, bidirectional
+void AddTestModels(Engine* engine);
+
+// A server with the models above.
 class ServerTest : public ::testing::Test {
  protected:
   static void SetUpTestSuite();

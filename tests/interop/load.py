@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A model, servers, and perf_analyzer's figures for them: what throughput.py and triton.py share."""
-import csv
 import glob
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -36,7 +36,7 @@ def write_safetensors(path, tensors):
 
 
 class Server:
-    """A program that prints "listening on ADDRESS"; ends with the with-block."""
+    """A program that prints "listening on ADDRESS"; the with-block gets the address, and ends it."""
 
     def __init__(self, *command):
         self.command = [str(part) for part in command]
@@ -46,8 +46,7 @@ class Server:
         self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, stderr=self.log, text=True)
         for line in self.process.stdout:
             if line.startswith("listening on "):
-                self.address = line.split()[2]
-                return self
+                return line.split()[2]
         self.log.seek(0)
         sys.exit(f"{self.command[0]} did not start\n{self.log.read()}")
 
@@ -80,27 +79,33 @@ class PerfAnalyzer:
 
     def measure(self, address, concurrency, seconds):
         """(steps a second, median latency in ms) of sequences of 100 steps, each a message of a stream."""
-        with tempfile.NamedTemporaryFile(suffix=".csv") as report:
+        try:
             # Three windows, and their mean whatever they differ by.
             run = self.run("-m", MODEL, "-u", address, "-i", "grpc", "--streaming", "--async", "--sequence-length", "100",
                            "--concurrency-range", str(concurrency), "--measurement-interval",
                            str(int(seconds * 1000 / 3)), "--stability-percentage", "999", "--max-trials", "3",
-                           "-f", report.name)
-            if run.returncode != 0:
-                sys.exit(f"perf_analyzer failed:\n{run.stdout}{run.stderr}")
-            row = next(csv.DictReader(open(report.name, encoding="utf-8")))
-            return float(row["Inferences/Second"]), float(row["p50 latency"]) / 1000
+                           timeout=4 * seconds + 20)
+            output = run.stdout + run.stderr
+        except subprocess.TimeoutExpired as late:
+            # A server that dies as the sequences end, as Triton may, leaves it waiting with its report written.
+            output = (late.stdout or b"").decode()
+        found = [re.search(pattern, output) for pattern in (r"Throughput: ([\d.]+) infer", r"p50 latency: (\d+) usec")]
+        if None in found:
+            sys.exit(f"perf_analyzer failed:\n{output}")
+        return float(found[0][1]), float(found[1][1]) / 1000
 
 
 def compare(contenders, concurrencies, rounds, seconds):
-    """{concurrency: [(steps/s, ms) of each contender]}, medians of runs that take turns. contenders: [(name, address)]"""
+    """{concurrency: [(steps/s, ms) of each contender]}, medians of runs that take turns. contenders: [(name, a function
+    that returns a context with the address of a new server)]."""
     perf = PerfAnalyzer()
     result = {}
     for concurrency in concurrencies:
         runs = [[] for _ in contenders]
         for _ in range(rounds):
-            for place, (_, address) in enumerate(contenders):
-                runs[place].append(perf.measure(address, concurrency, seconds))
+            for place, (_, start) in enumerate(contenders):
+                with start() as address:
+                    runs[place].append(perf.measure(address, concurrency, seconds))
         result[concurrency] = [tuple(numpy.median(numpy.array(one), axis=0)) for one in runs]
         for (name, _), one in zip(contenders, result[concurrency]):
             print(f"concurrency {concurrency:3}  {name:12} {one[0]:9,.0f} steps/s   p50 {one[1]:7.3f} ms", flush=True)

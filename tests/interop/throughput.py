@@ -25,11 +25,10 @@ def main():
     if problem := load.PerfAnalyzer().problem:
         print(f"skipped: {problem}")
         sys.exit(77)
-    with tempfile.TemporaryDirectory() as folder, \
-            load.lstmd(options.lstmd, folder, options.hidden) as ours, \
-            load.Server(options.noop, "127.0.0.1:0", load.MODEL, options.hidden) as noop:
-        result = load.compare([("no-op", noop.address), ("lstmd", ours.address)], (1, 64), options.rounds,
-                              options.seconds)
+    with tempfile.TemporaryDirectory() as folder:
+        result = load.compare([
+            ("no-op", lambda: load.Server(options.noop, "127.0.0.1:0", load.MODEL, options.hidden)),
+            ("lstmd", lambda: load.lstmd(options.lstmd, folder, options.hidden))], (1, 64), options.rounds, options.seconds)
     ratios = {concurrency: ours[0] / nothing[0] for concurrency, (nothing, ours) in result.items()}
     for concurrency, ratio in ratios.items():
         print(f"concurrency {concurrency:3}  {ratio:.1%} of the server that computes nothing (goal: {GOAL:.0%})")

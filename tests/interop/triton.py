@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""triton.py LSTMD TRITON_PYTHON [--hidden H] [--rounds N] [--seconds S] [--strategy oldest|direct] [--json FILE]:
+"""triton.py LSTMD TRITON_PYTHON [--hidden H] [--rounds N] [--seconds S] [--strategy direct|oldest] [--json FILE]:
 lstmd and a Triton server beside each other, both with the same LSTM: Triton has it in ONNX Runtime, behind its sequence
 batcher and its Python backend (triton_repository/). Checks that both answer a sequence alike, then has perf_analyzer ask them in turns. Prints steps per second
 and their ratio at concurrency 1 and 64. TRITON_PYTHON: the interpreter of an environment with
@@ -30,41 +30,53 @@ def free_port():
         return one.getsockname()[1]
 
 
-@contextlib.contextmanager
-def triton_server(python, folder, hidden, weights, strategy):
-    """Its address. It takes no port 0."""
-    made = subprocess.run([python, HERE / "triton_repository" / "make.py", folder, str(hidden), weights, strategy],
-                          capture_output=True, text=True, timeout=load.TIMEOUT, check=False)
-    if made.returncode != 0:
-        sys.exit(made.stderr)
-    program = pathlib.Path(made.stdout.strip())
-    packages = subprocess.run([python, "-c", "import site; print(site.getsitepackages()[0])"], capture_output=True,
-                              text=True, timeout=load.TIMEOUT, check=True).stdout.strip()
-    environment = {**os.environ, "PYTHONPATH": packages, "PATH": f"{pathlib.Path(python).parent}:{os.environ['PATH']}",
-                   "LD_LIBRARY_PATH": str(pathlib.Path(packages, "nvidia_pytriton.libs"))}
-    port = free_port()
-    with open(folder / "log", "w+", encoding="utf-8") as log:
-        server = subprocess.Popen(
-            [program, "--model-repository", folder / "repository", "--backend-directory", folder / "backends",
-             "--grpc-address", "127.0.0.1", "--grpc-port", str(port), "--allow-http", "false", "--allow-metrics", "false"],
-            env=environment, stdout=log, stderr=subprocess.STDOUT)
-        try:
-            stub = client.InferenceServerClient(f"127.0.0.1:{port}")
+class Triton:
+    """The folders of a Triton server, and what it takes to start it."""
 
-            def ready():
-                with contextlib.suppress(client.InferenceServerException):
-                    return stub.is_model_ready(load.MODEL)
-                return server.poll() is not None
-            load.wait(ready, "the start of tritonserver")
-            if server.poll() is not None:
-                log.seek(0)
-                print(log.read()[-3000:])
-                print("skipped: tritonserver does not start here")
-                sys.exit(77)
-            yield f"127.0.0.1:{port}"
-        finally:
-            server.terminate()
-            server.wait(load.TIMEOUT)
+    def __init__(self, python, folder, options):
+        weights = folder / "lstmd" / load.MODEL / "1" / "model.safetensors"
+        load.write_safetensors(weights, load.weights(options.hidden))
+        made = self.output(python, HERE / "triton_repository" / "make.py", folder, options.hidden, weights,
+                           options.strategy)
+        packages = self.output(python, "-c", "import site; print(site.getsitepackages()[0])")
+        self.command = [made, "--model-repository", folder / "repository", "--backend-directory", folder / "backends",
+                        "--grpc-address", "127.0.0.1", "--allow-http", "false", "--allow-metrics", "false"]
+        self.environment = {**os.environ, "PYTHONPATH": packages,
+                            "PATH": f"{pathlib.Path(python).parent}:{os.environ['PATH']}",
+                            "LD_LIBRARY_PATH": str(pathlib.Path(packages, "nvidia_pytriton.libs"))}
+        self.log = folder / "log"
+
+    @staticmethod
+    def output(*command):
+        run = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=load.TIMEOUT,
+                             check=False)
+        if run.returncode != 0:
+            sys.exit(run.stderr)
+        return run.stdout.strip()
+
+    @contextlib.contextmanager
+    def serve(self):
+        port = free_port()  # it takes no port 0
+        with open(self.log, "w+", encoding="utf-8") as log:
+            server = subprocess.Popen([*self.command, "--grpc-port", str(port)], env=self.environment, stdout=log,
+                                      stderr=subprocess.STDOUT)
+            try:
+                stub = client.InferenceServerClient(f"127.0.0.1:{port}")
+
+                def ready():
+                    with contextlib.suppress(client.InferenceServerException):
+                        return stub.is_model_ready(load.MODEL)
+                    return server.poll() is not None
+                load.wait(ready, "the start of tritonserver")
+                if server.poll() is not None:
+                    log.seek(0)
+                    print(log.read()[-3000:])
+                    print("skipped: tritonserver does not start here")
+                    sys.exit(77)
+                yield f"127.0.0.1:{port}"
+            finally:
+                server.terminate()
+                server.wait(load.TIMEOUT)
 
 
 def outputs(address, hidden):
@@ -87,7 +99,7 @@ def main():
     parser.add_argument("--hidden", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3)
-    parser.add_argument("--strategy", choices=["oldest", "direct"], default="oldest")
+    parser.add_argument("--strategy", choices=["direct", "oldest"], default="direct")
     parser.add_argument("--json")
     options = parser.parse_args()
     if problem := load.PerfAnalyzer().problem:
@@ -95,14 +107,16 @@ def main():
         sys.exit(77)
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        with load.lstmd(options.lstmd, folder, options.hidden) as ours, \
-                triton_server(options.triton_python, folder, options.hidden,
-                              folder / "lstmd" / load.MODEL / "1" / "model.safetensors", options.strategy) as triton:
-            error = numpy.abs(outputs(ours.address, options.hidden) - outputs(triton, options.hidden)).max()
-            print(f"largest difference between their outputs: {error:.1e}")
-            if not error < 1e-5:
-                sys.exit("they do not compute the same")
-            result = load.compare([("Triton", triton), ("lstmd", ours.address)], GOALS, options.rounds, options.seconds)
+        triton = Triton(options.triton_python, folder, options)
+
+        def ours():
+            return load.lstmd(options.lstmd, folder, options.hidden)
+        with triton.serve() as theirs, ours() as address:
+            error = numpy.abs(outputs(address, options.hidden) - outputs(theirs, options.hidden)).max()
+        print(f"largest difference between their outputs: {error:.1e}")
+        if not error < 1e-5:
+            sys.exit("they do not compute the same")
+        result = load.compare([("Triton", triton.serve), ("lstmd", ours)], GOALS, options.rounds, options.seconds)
     ratios = {concurrency: ours[0] / triton[0] for concurrency, (triton, ours) in result.items()}
     for concurrency, ratio in ratios.items():
         print(f"concurrency {concurrency:3}  {ratio:.1f} x Triton (goal: {GOALS[concurrency]:.1f} x)")

@@ -16,7 +16,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 folder, hidden = pathlib.Path(sys.argv[1]), int(sys.argv[2])
 HERE = pathlib.Path(__file__).parent
-# "oldest" batches what is there. More candidates than the batch has rows end the server with a signal.
+# "direct" gives each sequence a row of the batch. "oldest" batches what is there, but at 64 sequences this server dies now
+# and then as they end.
 STRATEGIES = {"oldest": "oldest { max_candidate_sequences: 64 }", "direct": "direct { }"}
 
 
