@@ -12,6 +12,7 @@
 
 #include <cstddef>
 #include <functional>
+#include <thread>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -120,6 +121,7 @@ class BidiStream : public grpc::ServerBidiReactor<Request, Response>, private Wo
   int busy_ ABSL_GUARDED_BY(mutex_) = 0;  // threads in AdvanceBusy
   bool reading_ ABSL_GUARDED_BY(mutex_) = false;
   bool processing_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread::id reader_ ABSL_GUARDED_BY(mutex_);  // where Process runs
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   bool reads_done_ ABSL_GUARDED_BY(mutex_) = false;  // the client has half-closed
 };
@@ -135,6 +137,7 @@ void BidiStream<Request, Response>::OnReadDone(bool ok) {
       reads_done_ = true;
     } else if (!broken_) {
       processing_ = process = true;
+      reader_ = std::this_thread::get_id();
     }
     if (!process) ++busy_;
   }
@@ -195,6 +198,8 @@ void BidiStream<Request, Response>::OnBatchEnd() {
     MutexLock lock(&mutex_);
     open_batches_.Leave();
     BatchEnd();
+    // Work that ended where it arrived: the reader is about to read again, and both start together.
+    if (processing_ && reader_ == std::this_thread::get_id()) return;
     ++busy_;
   }
   AdvanceBusy();
@@ -260,9 +265,10 @@ void BidiStream<Request, Response>::AdvanceBusy() {
         status = broken_ ? grpc::Status(grpc::StatusCode::CANCELLED, "the client went away") : FinalStatus();
       }
     }
-    // Outside the lock: these may serialise, write to the socket, and, the last, lead to the end of this object.
-    if (reply != nullptr) this->StartWrite(reply);
+    // Outside the lock: these may serialise, write to the socket, and, the last, lead to the end of this object. The
+    // read first: a client that waits for the reply sends the next message upon it, which then finds the read waiting.
     if (request != nullptr) this->StartRead(request);
+    if (reply != nullptr) this->StartWrite(reply);
     if (reply != nullptr || request != nullptr) continue;
     this->Finish(status);
     return;
