@@ -49,7 +49,7 @@ absl::Status OipInference::Parse(const inference::ModelInferRequest& request, Fl
   if (!model.ok()) return PrefixField(model.status(), "model_name");
   model_ = *std::move(model);
   version_ = VersionOf(*model_);
-  absl::StatusOr<std::vector<OipOutput>> outputs = ReadOipOutputs(request);
+  absl::StatusOr<OipOutputs> outputs = ReadOipOutputs(request);
   if (!outputs.ok()) return outputs.status();
   outputs_ = *std::move(outputs);
   const ModelSpec& spec = SpecOf(*model_);
@@ -152,6 +152,22 @@ absl::Status OipInference::Prepare(FloatScratch* scratch, absl::FunctionRef<Item
   return absl::OkStatus();
 }
 
+void OipInference::Reset() {
+  key_.clear();
+  params_ = {};
+  outputs_.clear();
+  model_.reset();
+  session_name_.clear();
+  sequence_.Clear();
+  result_.Clear();
+  item_.reset();
+  version_ = 0;
+  times_.rows = 0;
+  times_.queue = absl::ZeroDuration();
+  times_.batches.clear();
+  failure_ = absl::OkStatus();
+}
+
 size_t OipInference::reply_bytes() const {
   const ModelSpec& spec = SpecOf(*model_);
   const size_t state = sequence_.return_final_state() ? (size_t{spec.h_size()} + spec.c_size()) * sizeof(float) : 0;
@@ -191,11 +207,12 @@ absl::Status OipInference::Complete(const absl::Status& status, inference::Model
   response->set_model_name(NameOf(*model_));
   response->set_model_version(std::to_string(version_));
   WriteOipOutputs(outputs_, params_.in_sequence(), without_time_, &result_, response);
-  if (params_.in_sequence()) {
+  if (params_.numbered) {
     SetNumber("lstmd_seq", result_.seq(), response);
     SetNumber("lstmd_epoch", result_.epoch(), response);
-    if (result_.replayed()) (*response->mutable_parameters())["lstmd_replayed"].set_bool_param(true);
   }
+  if (result_.replayed()) (*response->mutable_parameters())["lstmd_replayed"].set_bool_param(true);
+  if (params_.marks_final) (*response->mutable_parameters())["triton_final_response"].set_bool_param(true);
   stats_.Succeeded(NameOf(*model_), version_, total, times_);
   return absl::OkStatus();
 }

@@ -6,7 +6,6 @@
 #include <optional>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
@@ -55,6 +54,9 @@ class OipInference {
   // The reply, or why there is none. Counts the request. `status`: that of what went before the engine.
   absl::Status Complete(const absl::Status& status, inference::ModelInferResponse* response);
 
+  // As new, but for the memory that it keeps.
+  void Reset();
+
   // Of the reply's tensors. After Prepare.
   size_t reply_bytes() const;
 
@@ -70,7 +72,7 @@ class OipInference {
   absl::Time arrival_ = absl::Now();
   const inference::ModelInferRequest* request_ = nullptr;
   OipParams params_;
-  std::vector<OipOutput> outputs_;
+  OipOutputs outputs_;
   bool without_time_ = false;
   std::shared_ptr<Model> model_;
   std::string session_name_;  // sequence_ has it once it is there

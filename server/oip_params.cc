@@ -91,8 +91,10 @@ absl::Status ReadParameter(const std::string& key, const InferParameter& paramet
   if (key == "sequence_id") return ReadSequenceId(key, parameter, params);
   if (key == "sequence_start") return ReadBool(key, parameter, &params->start);
   if (key == "sequence_end") return ReadBool(key, parameter, &params->end);
-  if (key == "lstmd_seq") return ReadNumber(key, parameter, &params->seq);
-  if (key == "lstmd_epoch") return ReadNumber(key, parameter, &params->epoch);
+  if (key == "lstmd_seq" || key == "lstmd_epoch") {
+    params->numbered = true;
+    return ReadNumber(key, parameter, key == "lstmd_seq" ? &params->seq : &params->epoch);
+  }
   if (key == "timeout") {
     uint64_t microseconds = 0;
     if (absl::Status status = ReadNumber(key, parameter, &microseconds); !status.ok()) return status;
@@ -101,10 +103,9 @@ absl::Status ReadParameter(const std::string& key, const InferParameter& paramet
     }
     return absl::OkStatus();
   }
-  bool ignored_flag = false;
-  uint64_t ignored_number = 0;
-  if (key == "priority") return ReadNumber(key, parameter, &ignored_number);
-  if (key == "triton_enable_empty_final_response") return ReadBool(key, parameter, &ignored_flag);
+  uint64_t ignored = 0;
+  if (key == "priority") return ReadNumber(key, parameter, &ignored);
+  if (key == "triton_enable_empty_final_response") return ReadBool(key, parameter, &params->marks_final);
   return absl::OkStatus();
 }
 

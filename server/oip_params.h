@@ -20,6 +20,8 @@ struct OipParams {
   bool end = false;
   uint64_t seq = 0;
   uint64_t epoch = 0;
+  bool numbered = false;     // has lstmd_seq or lstmd_epoch: the reply has them, too
+  bool marks_final = false;  // replies are to say that they are the last of their request
   absl::Duration timeout = absl::InfiniteDuration();
 
   bool in_sequence() const { return !session.empty(); }

@@ -18,9 +18,11 @@ void Set(uint64_t count, absl::Duration time, inference::StatisticDuration* to) 
 void OipTimes::Add(const Timing& timing) {
   ++rows;
   queue += timing.queue;
-  auto& [count, time] = batches[std::max(1u, timing.batch_size)];
-  ++count;
-  time += timing.compute;
+  const uint32_t size = std::max(1u, timing.batch_size);
+  auto found = std::find_if(batches.begin(), batches.end(), [size](const Batches& one) { return one.size == size; });
+  if (found == batches.end()) found = batches.insert(found, {size, 0, {}});
+  ++found->rows;
+  found->time += timing.compute;
 }
 
 void OipStats::Succeeded(const std::string& model, int64_t version, absl::Duration total, const OipTimes& times) {
@@ -30,12 +32,12 @@ void OipStats::Succeeded(const std::string& model, int64_t version, absl::Durati
   counts.last = now;
   ++counts.successes;
   counts.success_time += total;
-  counts.times.rows += times.rows;
-  counts.times.queue += times.queue;
-  for (const auto& [size, batch] : times.batches) {
-    auto& [count, time] = counts.times.batches[size];
-    count += batch.first;
-    time += batch.second;
+  counts.rows += times.rows;
+  counts.queue += times.queue;
+  for (const OipTimes::Batches& batches : times.batches) {
+    auto& [rows, time] = counts.batches[batches.size];
+    rows += batches.rows;
+    time += batches.time;
   }
 }
 
@@ -56,7 +58,7 @@ void OipStats::Fill(const std::string& model, int64_t version, inference::ModelS
   const Counts& counts = found == counts_.end() ? none : found->second;
   uint64_t executions = 0;
   absl::Duration compute;
-  for (const auto& [size, batch] : counts.times.batches) {
+  for (const auto& [size, batch] : counts.batches) {
     // Each row of a call counts its part of it.
     const uint64_t calls = batch.first / size;
     executions += calls;
@@ -68,11 +70,11 @@ void OipStats::Fill(const std::string& model, int64_t version, inference::ModelS
     Set(calls, absl::ZeroDuration(), one.mutable_compute_output());
   }
   if (counts.successes > 0) statistics->set_last_inference(static_cast<uint64_t>(absl::ToUnixMillis(counts.last)));
-  statistics->set_inference_count(counts.times.rows);
+  statistics->set_inference_count(counts.rows);
   statistics->set_execution_count(executions);
   Set(counts.successes, counts.success_time, all.mutable_success());
   Set(counts.failures, counts.failure_time, all.mutable_fail());
-  Set(counts.successes, counts.times.queue, all.mutable_queue());
+  Set(counts.successes, counts.queue, all.mutable_queue());
   Set(counts.successes, absl::ZeroDuration(), all.mutable_compute_input());
   Set(counts.successes, compute, all.mutable_compute_infer());
   Set(counts.successes, absl::ZeroDuration(), all.mutable_compute_output());

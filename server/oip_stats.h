@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/time/time.h"
 #include "engine/mutex.h"
 #include "engine/work.h"
@@ -16,9 +17,14 @@ namespace lstmd::server {
 
 // Where the time of one request went: the sums over its rows.
 struct OipTimes {
+  struct Batches {
+    uint32_t size = 0;
+    uint64_t rows = 0;  // that ran in batches of that size
+    absl::Duration time;
+  };
   uint64_t rows = 0;
   absl::Duration queue;
-  std::map<uint32_t, std::pair<uint64_t, absl::Duration>> batches;  // size -> rows that ran in such, their time
+  absl::InlinedVector<Batches, 1> batches;  // of different sizes
 
   void Add(const Timing& timing);
 };
@@ -39,7 +45,9 @@ class OipStats {
     uint64_t failures = 0;
     absl::Duration success_time;
     absl::Duration failure_time;
-    OipTimes times;
+    uint64_t rows = 0;
+    absl::Duration queue;
+    std::map<uint32_t, std::pair<uint64_t, absl::Duration>> batches;  // size -> rows that ran in such, their time
   };
   using Key = std::pair<std::string, int64_t>;
 

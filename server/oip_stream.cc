@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/oip_stream.h"
 
-#include <algorithm>
-#include <iterator>
 #include <utility>
 
 #include "absl/container/inlined_vector.h"
@@ -13,14 +11,44 @@
 #include "server/rpc.h"
 
 namespace lstmd::server {
+namespace {
+
+constexpr size_t kFreeRequests = 64;
+constexpr uint64_t kKeepBytes = uint64_t{256} << 10;
+constexpr int kKeepTensors = 8;
+
+}  // namespace
 
 inference::ModelInferRequest* OipStream::NextRequest() {
+  // One that was not processed, as the stream ends.
   reading_request_.clear();
-  return &reading_request_.emplace_back(context_, stats_, caller_).message;
+  if (free_.empty()) free_.emplace_back(context_, stats_, caller_);
+  reading_request_.splice(reading_request_.begin(), free_, free_.begin());
+  return &reading_request_.front().message;
+}
+
+void OipStream::Recycle(Requests* from, Requests::iterator request) {
+  // Sizes that a step has. What a request has more of would stay.
+  const bool keep = free_.size() < kFreeRequests && request->credit.bytes <= kKeepBytes &&
+                    request->message.inputs_size() <= kKeepTensors && request->message.outputs_size() <= kKeepTensors &&
+                    request->message.raw_input_contents_size() <= kKeepTensors && request->works.size() <= 1;
+  if (!keep) {
+    from->erase(request);
+    return;
+  }
+  request->message.Clear();
+  request->reply.Clear();
+  request->infer.Reset();
+  request->scratch.Reset();
+  request->works.clear();
+  request->submitted = request->held = request->done = false;
+  request->credit = {};
+  request->behind = nullptr;
+  free_.splice(free_.begin(), *from, request);
 }
 
 inference::ModelStreamInferResponse* OipStream::TakeReply(Credit* answered) {
-  written_.clear();
+  if (!written_.empty()) Recycle(&written_, written_.begin());
   written_.splice(written_.begin(), replies_, replies_.begin());
   *answered = written_.front().credit;
   return &written_.front().reply;
@@ -73,20 +101,20 @@ void OipStream::Complete(Request* request, const absl::Status& status) {
     return;
   }
   const auto found = lines_.find(request->line);
-  std::deque<Request*>& line = found->second.requests;
-  while (!line.empty() && line.front()->done) {
-    Request* const first = line.front();
-    line.pop_front();
+  Line& line = found->second;
+  while (line.first != nullptr && line.first->done) {
+    Request* const first = line.first;
+    line.first = first->behind;
     Leave(first);
   }
-  if (line.empty() && !found->second.starting) lines_.erase(found);
+  if (line.first == nullptr && !line.starting) lines_.erase(found);
 }
 
 void OipStream::Leave(Request* request) {
   --pending_;
   if (Ending()) {
     in_flight_ -= request->credit;
-    active_.erase(request->self);
+    Recycle(&active_, request->self);
   } else {
     replies_.splice(replies_.end(), active_, request->self);
   }
@@ -141,7 +169,8 @@ bool OipStream::Enter(Request* request, const absl::Status& status) {
   request->line = request->infer.session();
   if (!request->line.empty()) {
     Line& line = lines_[request->line];
-    line.requests.push_back(request);
+    (line.first == nullptr ? line.first : line.last->behind) = request;
+    line.last = request;
     request->held = status.ok() && line.starting;
   }
   if (!status.ok()) Complete(request, status);
@@ -177,14 +206,13 @@ OipStream::Request* OipStream::NextInLine(const std::string& key) {
   MutexLock lock(&mutex_);
   const auto found = lines_.find(key);
   Line& line = found->second;
-  const auto next =
-      std::find_if(line.requests.begin(), line.requests.end(), [](const Request* request) { return request->held; });
-  if (next != line.requests.end()) {
-    (*next)->held = false;
-    return *next;
+  for (Request* next = line.first; next != nullptr; next = next->behind) {
+    if (!next->held) continue;
+    next->held = false;
+    return next;
   }
   line.starting = false;
-  if (line.requests.empty()) lines_.erase(found);
+  if (line.first == nullptr) lines_.erase(found);
   return nullptr;
 }
 

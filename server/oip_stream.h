@@ -49,11 +49,13 @@ class OipStream final : public BidiStream<inference::ModelInferRequest, inferenc
     bool held = false;       // behind one that starts
     bool done = false;       // the reply stands
     Credit credit;
-    std::string line;  // key in lines_, "" for none
+    std::string line;           // key in lines_, "" for none
+    Request* behind = nullptr;  // the next of its line
     Requests::iterator self;
   };
   struct Line {
-    std::deque<Request*> requests;
+    Request* first = nullptr;
+    Request* last = nullptr;
     bool starting = false;  // the pool goes through it
   };
 
@@ -77,6 +79,8 @@ class OipStream final : public BidiStream<inference::ModelInferRequest, inferenc
   // The request is over, with the result of its works if `status` is OK; sends what may leave its line.
   void Complete(Request* request, const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Leave(Request* request) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Keeps the memory of a request that is over for the next one.
+  void Recycle(Requests* from, Requests::iterator request) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool Ending() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return broken_ || error_.has_value(); }
 
   void CancelWorks() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -88,6 +92,7 @@ class OipStream final : public BidiStream<inference::ModelInferRequest, inferenc
   Requests active_ ABSL_GUARDED_BY(mutex_);           // on their way; each counts as pending_
   Requests replies_ ABSL_GUARDED_BY(mutex_);          // to be written
   Requests written_ ABSL_GUARDED_BY(mutex_);          // one or none: gRPC's while it is written
+  Requests free_ ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_map<std::string, Line> lines_ ABSL_GUARDED_BY(mutex_);
   std::optional<absl::Status> error_ ABSL_GUARDED_BY(mutex_);  // that ended the stream
 };

@@ -118,7 +118,7 @@ absl::StatusOr<const std::string*> BytesOf(const inference::ModelInferRequest& r
                                     "and raw_input_contents for any"));
 }
 
-absl::Status ReadTensor(const inference::ModelInferRequest& request, int index, std::vector<int64_t> shape,
+absl::Status ReadTensor(const inference::ModelInferRequest& request, int index, absl::Span<const int64_t> shape,
                         v1::Tensor* tensor) {
   const Input& input = request.inputs(index);
   if (input.datatype() == "FP32") {
@@ -187,9 +187,11 @@ absl::Status ReadLengths(const inference::ModelInferRequest& request, int index,
 absl::Status ReadState(const inference::ModelInferRequest& request, int index, int64_t rows, bool one_row,
                        int64_t cells, int64_t size, v1::Tensor* tensor) {
   const absl::Span<const int64_t> shape = ShapeOf(request.inputs(index));
-  const std::vector<int64_t> batch = {cells, rows, size};
-  const std::vector<int64_t> single = {cells, size};
-  const bool fits = shape == absl::MakeConstSpan(batch) || (rows == 1 && shape == absl::MakeConstSpan(single));
+  const int64_t three[] = {cells, rows, size};
+  const int64_t two[] = {cells, size};
+  const absl::Span<const int64_t> batch(three);
+  const absl::Span<const int64_t> single(two);
+  const bool fits = shape == batch || (rows == 1 && shape == single);
   if (!fits) return WrongShape(request.inputs(index), index, ShapeText(batch));
   return ReadTensor(request, index, one_row ? single : batch, tensor);
 }
@@ -200,14 +202,14 @@ const char* TypeName(v1::DataType dtype) {
 
 }  // namespace
 
-absl::StatusOr<std::vector<OipOutput>> ReadOipOutputs(const inference::ModelInferRequest& request) {
-  if (request.outputs_size() == 0) return std::vector<OipOutput>{OipOutput::kOutput};
+absl::StatusOr<OipOutputs> ReadOipOutputs(const inference::ModelInferRequest& request) {
+  if (request.outputs_size() == 0) return OipOutputs{OipOutput::kOutput};
   if (request.outputs_size() > kOutputs) {
     return InvalidArgument("OUTPUT_COUNT",
                            absl::StrCat("got ", request.outputs_size(), " outputs, want at most ", kOutputs))
         .Field("outputs");
   }
-  std::vector<OipOutput> outputs;
+  OipOutputs outputs;
   for (int i = 0; i < request.outputs_size(); ++i) {
     const auto& asked = request.outputs(i);
     const bool known = asked.name() == "OUTPUT" || asked.name() == "h_n" || asked.name() == "c_n";
@@ -236,9 +238,9 @@ absl::Status ReadOipInputs(const inference::ModelInferRequest& request, const Mo
   const Input& input = request.inputs(places->input);
   const absl::Span<const int64_t> shape = ShapeOf(input);
   const bool rank_fits = shape.size() == 2 || shape.size() == 3;
-  const std::string size = std::to_string(spec.input_size);
   if (!rank_fits || shape.back() != spec.input_size || shape[0] < 0 || shape[1] < 0 ||
       (one_row && (shape[0] != 1 || shape[1] < 1))) {
+    const std::string size = std::to_string(spec.input_size);
     return WrongShape(input, places->input,
                       one_row ? absl::StrCat("[1, ", size, "] or [1, T, ", size, "] with T >= 1 in a sequence")
                               : absl::StrCat("[N, ", size, "] or [N, T, ", size, "]"));
@@ -246,9 +248,9 @@ absl::Status ReadOipInputs(const inference::ModelInferRequest& request, const Mo
   *without_time = shape.size() == 2;
   const int64_t rows = shape[0];
   const int64_t steps = *without_time ? 1 : shape[1];
-  const std::vector<int64_t> wanted =
-      one_row ? std::vector<int64_t>{steps, shape.back()} : std::vector<int64_t>{rows, steps, shape.back()};
-  absl::Status status = ReadTensor(request, places->input, wanted, sequence->mutable_input());
+  const int64_t batch[] = {rows, steps, shape.back()};
+  absl::Status status = ReadTensor(request, places->input, absl::MakeConstSpan(batch).subspan(one_row ? 1 : 0),
+                                   sequence->mutable_input());
   if (status.ok() && places->lengths >= 0) status = ReadLengths(request, places->lengths, rows, steps, sequence);
   if (!status.ok() || places->h < 0) return status;
   v1::LstmState& state = *sequence->mutable_initial_state();
@@ -257,7 +259,7 @@ absl::Status ReadOipInputs(const inference::ModelInferRequest& request, const Mo
   return ReadState(request, places->c, rows, one_row, spec.cells(), spec.hidden_size, state.mutable_c());
 }
 
-void WriteOipOutputs(const std::vector<OipOutput>& outputs, bool one_row, bool without_time, v1::SequenceResult* result,
+void WriteOipOutputs(const OipOutputs& outputs, bool one_row, bool without_time, v1::SequenceResult* result,
                      inference::ModelInferResponse* response) {
   for (const OipOutput output : outputs) {
     auto& to = *response->add_outputs();

@@ -156,6 +156,20 @@ TEST_F(OipInferTest, NumberedStepsAreDoneOnce) {
   EXPECT_EQ(Infer(request, &response).error_code(), grpc::StatusCode::ABORTED);
 }
 
+TEST_F(OipInferTest, RepliesHaveTheParametersThatWereAskedFor) {
+  inference::ModelInferRequest request = OipStep("m", 5, {1, 2, 3}, true);
+  EXPECT_EQ(Infer(request).parameters_size(), 0);
+  (*request.mutable_parameters())["triton_enable_empty_final_response"].set_bool_param(false);
+  EXPECT_EQ(Infer(request).parameters_size(), 0);
+  (*request.mutable_parameters())["triton_enable_empty_final_response"].set_bool_param(true);
+  (*request.mutable_parameters())["lstmd_seq"].set_int64_param(1);
+  const inference::ModelInferResponse response = Infer(request);
+  EXPECT_EQ(response.parameters_size(), 3);
+  EXPECT_TRUE(response.parameters().at("triton_final_response").bool_param());
+  EXPECT_EQ(response.parameters().at("lstmd_seq").int64_param(), 1);
+  EXPECT_GE(response.parameters().at("lstmd_epoch").int64_param(), 1);
+}
+
 TEST_F(OipInferTest, StatisticsGrow) {
   inference::ModelStatisticsRequest request;
   request.set_name("m");

@@ -20,6 +20,14 @@ class OipModelsTest : public ServerTest {
     StartFake();
     oip_ = inference::GRPCInferenceService::NewStub(NewChannel());
   }
+  template <typename Request, typename Response>
+  void ExpectNotServed(const std::string& rpc,
+                       grpc::Status (OipStub::*call)(grpc::ClientContext*, const Request&, Response*)) {
+    Response response;
+    const grpc::Status status = ((*oip_).*call)(Context().get(), {}, &response);
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::UNIMPLEMENTED) << rpc;
+    EXPECT_THAT(status.error_message(), HasSubstr(rpc + " is not in this release"));
+  }
   std::unique_ptr<OipStub> oip_;
 };
 
@@ -92,14 +100,14 @@ TEST_F(OipModelsTest, IndexAndUnload) {
 }
 
 TEST_F(OipModelsTest, WhatIsNotServedSaysSoByName) {
-  inference::TraceSettingResponse trace;
-  grpc::Status status = oip_->TraceSetting(Context().get(), {}, &trace);
-  EXPECT_EQ(status.error_code(), grpc::StatusCode::UNIMPLEMENTED);
-  EXPECT_THAT(status.error_message(), HasSubstr("TraceSetting"));
-  inference::CudaSharedMemoryRegisterResponse memory;
-  status = oip_->CudaSharedMemoryRegister(Context().get(), {}, &memory);
-  EXPECT_EQ(status.error_code(), grpc::StatusCode::UNIMPLEMENTED);
-  EXPECT_THAT(status.error_message(), HasSubstr("CudaSharedMemoryRegister"));
+  ExpectNotServed("SystemSharedMemoryStatus", &OipStub::SystemSharedMemoryStatus);
+  ExpectNotServed("SystemSharedMemoryRegister", &OipStub::SystemSharedMemoryRegister);
+  ExpectNotServed("SystemSharedMemoryUnregister", &OipStub::SystemSharedMemoryUnregister);
+  ExpectNotServed("CudaSharedMemoryStatus", &OipStub::CudaSharedMemoryStatus);
+  ExpectNotServed("CudaSharedMemoryRegister", &OipStub::CudaSharedMemoryRegister);
+  ExpectNotServed("CudaSharedMemoryUnregister", &OipStub::CudaSharedMemoryUnregister);
+  ExpectNotServed("TraceSetting", &OipStub::TraceSetting);
+  ExpectNotServed("LogSettings", &OipStub::LogSettings);
 }
 
 }  // namespace

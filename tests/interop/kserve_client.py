@@ -79,7 +79,8 @@ class KServeTest(unittest.IsolatedAsyncioTestCase):
         for datatype, kind in (("INT32", numpy.int32), ("INT64", numpy.int64)):
             for raw in (True, False):
                 with self.subTest(lengths=datatype, raw=raw):
-                    response = await self.infer(tensor(batch, raw=raw), tensor(lengths.astype(kind), "lengths", datatype, raw))
+                    response = await self.infer(tensor(batch, raw=raw),
+                                                tensor(lengths.astype(kind), "lengths", datatype, raw))
                     got = response.outputs[0].as_numpy()
                     self.assertEqual(got[:, :5].tobytes(), suite.native(ADDRESS, batch[:, :5].copy()).tobytes())
                     self.assertFalse(got[:, 5:].any())

@@ -81,9 +81,10 @@ class PerfAnalyzer:
         """(steps a second, median latency in ms) of sequences of 100 steps, each a message of a stream."""
         try:
             # Three windows, and their mean whatever they differ by.
-            run = self.run("-m", MODEL, "-u", address, "-i", "grpc", "--streaming", "--async", "--sequence-length", "100",
-                           "--concurrency-range", str(concurrency), "--measurement-interval",
-                           str(int(seconds * 1000 / 3)), "--stability-percentage", "999", "--max-trials", "3",
+            run = self.run("-m", MODEL, "-u", address, "-i", "grpc", "--streaming", "--async",
+                           "--sequence-length", "100", "--concurrency-range", str(concurrency),
+                           "--measurement-interval", str(int(seconds * 1000 / 3)),
+                           "--stability-percentage", "999", "--max-trials", "3",
                            timeout=4 * seconds + 20)
             output = run.stdout + run.stderr
         except subprocess.TimeoutExpired as late:
@@ -110,6 +111,19 @@ def compare(contenders, concurrencies, rounds, seconds):
         for (name, _), one in zip(contenders, result[concurrency]):
             print(f"concurrency {concurrency:3}  {name:12} {one[0]:9,.0f} steps/s   p50 {one[1]:7.3f} ms", flush=True)
     return result
+
+
+def report(path, title, peer, result, goals):
+    """Prints the ratios of lstmd to its peer; `result` as of compare. As JSON also to `path`, if there is one."""
+    rows = []
+    for concurrency, (theirs, ours) in result.items():
+        ratio, goal = ours[0] / theirs[0], goals[concurrency]
+        print(f"concurrency {concurrency:3}  {ratio:.2f} x {peer} (goal: {goal:.2f} x)")
+        rows.append({"what": f"perf_analyzer, streaming, sequences of 100 steps, concurrency {concurrency}",
+                     "against": peer, "goal": f">= {goal}", "ours": f"{ours[0]:,.0f} steps/s",
+                     "peer": f"{theirs[0]:,.0f} steps/s", "ratio": round(ratio, 3), "met": bool(ratio >= goal)})
+    if path:
+        pathlib.Path(path).write_text(json.dumps({"title": title, "goals": rows}), encoding="utf-8")
 
 
 def wait(condition, what, timeout=TIMEOUT):

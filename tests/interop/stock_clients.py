@@ -140,6 +140,18 @@ class StreamTest(StockClientTest):
         for outputs in got.values():
             self.assert_same_bits(numpy.concatenate(outputs)[None], want)
 
+    def test_final_responses(self):
+        for asked in (True, False):
+            self.client.async_stream_infer(MODEL, step(1), enable_empty_final_response=asked)
+            result, error = self.next()
+            self.assertIsNone(error)
+            final = result.get_response().parameters.get("triton_final_response")
+            self.assertEqual(final is not None and final.bool_param, asked)
+
+    def test_deadline_of_a_request(self):
+        self.client.async_stream_infer(MODEL, step(1), sequence_id=23, sequence_start=True, timeout=TIMEOUT * 1_000_000)
+        self.assertIsNone(self.next()[1])
+
     def test_errors_leave_the_stream_open(self):
         self.client.async_stream_infer(MODEL, step(1), sequence_id=22)
         result, error = self.next()

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """triton.py LSTMD TRITON_PYTHON [--hidden H] [--rounds N] [--seconds S] [--strategy direct|oldest] [--json FILE]:
 lstmd and a Triton server beside each other, both with the same LSTM: Triton has it in ONNX Runtime, behind its sequence
-batcher and its Python backend (triton_repository/). Checks that both answer a sequence alike, then has perf_analyzer ask them in turns. Prints steps per second
-and their ratio at concurrency 1 and 64. TRITON_PYTHON: the interpreter of an environment with
-requirements/triton.txt. Exit status 77 (skipped) where perf_analyzer or Triton does not run.
+batcher and its Python backend (triton_repository/). Checks that both answer a sequence alike, then has perf_analyzer
+ask them in turns. Prints steps per second and their ratio at concurrency 1 and 64; with --json FILE also as JSON, as a
+part of tests/bench. TRITON_PYTHON: the interpreter of an environment with requirements/triton.txt. Exit status 77
+(skipped) where perf_analyzer or Triton does not run.
 """
 import argparse
 import contextlib
-import json
 import os
 import pathlib
 import socket
@@ -117,13 +117,7 @@ def main():
         if not error < 1e-5:
             sys.exit("they do not compute the same")
         result = load.compare([("Triton", triton.serve), ("lstmd", ours)], GOALS, options.rounds, options.seconds)
-    ratios = {concurrency: ours[0] / triton[0] for concurrency, (triton, ours) in result.items()}
-    for concurrency, ratio in ratios.items():
-        print(f"concurrency {concurrency:3}  {ratio:.1f} x Triton (goal: {GOALS[concurrency]:.1f} x)")
-    if options.json:
-        with open(options.json, "w", encoding="utf-8") as file:
-            json.dump({str(key): {"triton": triton[0], "lstmd": ours[0], "ratio": ratios[key], "goal": GOALS[key]}
-                       for key, (triton, ours) in result.items()}, file)
+    load.report(options.json, "Beside Triton", f"Triton, strategy {options.strategy}", result, GOALS)
 
 
 if __name__ == "__main__":
