@@ -153,6 +153,7 @@ absl::Status OipInference::Prepare(FloatScratch* scratch, absl::FunctionRef<Item
 }
 
 void OipInference::Reset() {
+  lookup_ = Lookup::kMemory;
   key_.clear();
   params_ = {};
   outputs_.clear();

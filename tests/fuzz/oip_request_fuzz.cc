@@ -23,7 +23,7 @@ OipChecker MakeChecker() {
   server::ServerOptions options;
   options.listen = {"127.0.0.1:0"};
   static const std::unique_ptr<server::Server> server = *server::Server::Start(options, std::move(engine));
-  return OipChecker(server.get());
+  return OipChecker(server->addresses().front());
 }
 
 }  // namespace

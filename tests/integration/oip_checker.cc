@@ -86,19 +86,34 @@ ModelInferRequest GoodStep(bool start) {
 
 }  // namespace
 
-OipChecker::OipChecker(server::Server* server) : server_(*server) {
-  stub_ = inference::GRPCInferenceService::NewStub(
-      grpc::CreateChannel(server->addresses().front(), grpc::InsecureChannelCredentials()));
+OipChecker::OipChecker(const std::string& address) {
+  const std::shared_ptr<grpc::Channel> channel = grpc::CreateChannel(address, grpc::InsecureChannelCredentials());
+  stub_ = inference::GRPCInferenceService::NewStub(channel);
+  sessions_ = v1::SessionService::NewStub(channel);
+}
+
+std::optional<v1::Session> OipChecker::First() {
+  v1::GetSessionRequest request;
+  request.set_name("models/m/sessions/seq-1");
+  v1::Session session;
+  if (!sessions_->GetSession(Context().get(), request, &session).ok()) return std::nullopt;
+  return session;
 }
 
 void OipChecker::Restart() {
-  const absl::StatusOr<Page<SessionInfo>> sessions = server_.engine().ListSessions("-", 0, "");
-  for (const SessionInfo& session : sessions->items) {
-    if (!server_.engine().DeleteSession(session.model, session.id).ok()) std::abort();
+  v1::ListSessionsRequest list;
+  list.set_parent("models/-");
+  v1::ListSessionsResponse sessions;
+  if (!sessions_->ListSessions(Context().get(), list, &sessions).ok()) std::abort();
+  for (const v1::Session& session : sessions.sessions()) {
+    v1::DeleteSessionRequest request;
+    request.set_name(session.name());
+    google::protobuf::Empty none;
+    if (!sessions_->DeleteSession(Context().get(), request, &none).ok()) std::abort();
   }
   ModelInferResponse response;
   if (!stub_->ModelInfer(Context().get(), GoodStep(true), &response).ok()) std::abort();
-  epoch_ = server_.engine().GetSession("m", "seq-1", false)->epoch;
+  epoch_ = First()->epoch();
 }
 
 std::string OipChecker::Check(const ModelInferRequest& request) {
@@ -175,14 +190,14 @@ OipChecker::Outcome OipChecker::InStream(const ModelInferRequest& request) {
 
 std::string OipChecker::CheckSequence(const Outcome& outcome, const ModelInferRequest& request) {
   if (outcome.reason.empty()) return "";
-  const absl::StatusOr<SessionInfo> session = server_.engine().GetSession("m", "seq-1", false);
-  if (!session.ok()) return absl::StrCat(outcome.reason, " has ended the sequence");
+  const std::optional<v1::Session> session = First();
+  if (!session) return absl::StrCat(outcome.reason, " has ended the sequence");
   const auto start = request.parameters().find("sequence_start");
   const bool may_restart = start != request.parameters().end() && start->second.bool_param();
-  if (session->steps == 1 && session->epoch == epoch_) return "";
+  if (session->steps() == 1 && session->epoch() == epoch_) return "";
   // It starts before its step is judged: a number that is not the first, or no time left.
-  if (may_restart && session->steps == 0) return "";
-  return absl::StrCat(outcome.reason, " has changed the sequence: ", session->steps, " steps");
+  if (may_restart && session->steps() == 0) return "";
+  return absl::StrCat(outcome.reason, " has changed the sequence: ", session->steps(), " steps");
 }
 
 }  // namespace lstmd

@@ -20,7 +20,7 @@ class OipFuzzTest : public ServerTest {
   void SetUp() override {
     ASSERT_TRUE(server::SetUpLogging("error", "text").ok());
     StartCpu();
-    checker_ = std::make_unique<OipChecker>(server_.get());
+    checker_ = std::make_unique<OipChecker>(address_);
   }
   void TearDown() override { checker_.reset(); }
 
