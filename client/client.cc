@@ -170,6 +170,32 @@ absl::Status Client::UnloadModel(absl::string_view model, int64_t version, bool 
   return FromGrpc(models()->UnloadModel(context.get(), request, &empty));
 }
 
+absl::StatusOr<v1::ServerStats> Client::GetStats(const v1::GetStatsRequest& request) {
+  v1::ServerStats stats;
+  const auto context = NewContext();
+  absl::Status status = FromGrpc(admin()->GetStats(context.get(), request, &stats));
+  if (!status.ok()) return status;
+  return stats;
+}
+
+absl::StatusOr<std::string> Client::GetLogLevel() {
+  v1::LogLevel level;
+  const auto context = NewContext();
+  absl::Status status = FromGrpc(admin()->GetLogLevel(context.get(), v1::GetLogLevelRequest(), &level));
+  if (!status.ok()) return status;
+  return level.level();
+}
+
+absl::StatusOr<std::string> Client::SetLogLevel(absl::string_view name) {
+  v1::SetLogLevelRequest request;
+  request.set_level(std::string(name));
+  v1::LogLevel level;
+  const auto context = NewContext();
+  absl::Status status = FromGrpc(admin()->SetLogLevel(context.get(), request, &level));
+  if (!status.ok()) return status;
+  return level.level();
+}
+
 absl::StatusOr<Session> Client::CreateSession(absl::string_view model, const CreateSessionOptions& options) {
   v1::CreateSessionRequest request;
   request.set_parent(ModelName(model));

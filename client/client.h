@@ -35,6 +35,7 @@
 #include "client/stream.h"
 #include "grpcpp/channel.h"
 #include "grpcpp/security/credentials.h"
+#include "lstmd/v1/admin_service.grpc.pb.h"
 #include "lstmd/v1/inference_service.grpc.pb.h"
 #include "lstmd/v1/model_service.grpc.pb.h"
 #include "lstmd/v1/session_service.grpc.pb.h"
@@ -106,6 +107,10 @@ class Client {
   absl::StatusOr<v1::Model> GetModel(absl::string_view model, int64_t version = 0);
   absl::StatusOr<v1::Model> LoadModel(absl::string_view model, int64_t version = 0, absl::string_view device = "");
   absl::Status UnloadModel(absl::string_view model, int64_t version = 0, bool force = false);
+  absl::StatusOr<v1::ServerStats> GetStats(const v1::GetStatsRequest& request = {});
+  // "debug" …; the second answers the level from now on.
+  absl::StatusOr<std::string> GetLogLevel();
+  absl::StatusOr<std::string> SetLogLevel(absl::string_view level);
 
   // --- Sessions ---
   absl::StatusOr<Session> CreateSession(absl::string_view model, const CreateSessionOptions& options = {});
@@ -136,6 +141,7 @@ class Client {
   v1::SessionService::Stub* sessions() { return endpoints_->Current()->sessions.get(); }
   v1::ModelService::Stub* models() { return endpoints_->Current()->models.get(); }
   v1::InferenceService::Stub* inference() { return endpoints_->Current()->inference.get(); }
+  v1::AdminService::Stub* admin() { return endpoints_->Current()->admin.get(); }
 
   // Makes a unary call, again where `safety` allows it.
   absl::Status Call(Safety safety, absl::FunctionRef<grpc::Status(Endpoint*, grpc::ClientContext*)> call);

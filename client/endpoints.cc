@@ -20,7 +20,8 @@ Endpoint::Endpoint(std::string address, std::shared_ptr<grpc::Channel> channel)
       channel(std::move(channel)),
       models(v1::ModelService::NewStub(this->channel)),
       sessions(v1::SessionService::NewStub(this->channel)),
-      inference(v1::InferenceService::NewStub(this->channel)) {}
+      inference(v1::InferenceService::NewStub(this->channel)),
+      admin(v1::AdminService::NewStub(this->channel)) {}
 
 Endpoints::Endpoints(std::vector<std::string> addresses, MakeChannel make_channel)
     : addresses_(std::move(addresses)), make_channel_(std::move(make_channel)) {}

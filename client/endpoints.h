@@ -12,6 +12,7 @@
 
 #include "client/mutex.h"
 #include "grpcpp/channel.h"
+#include "lstmd/v1/admin_service.grpc.pb.h"
 #include "lstmd/v1/inference_service.grpc.pb.h"
 #include "lstmd/v1/model_service.grpc.pb.h"
 #include "lstmd/v1/session_service.grpc.pb.h"
@@ -27,6 +28,7 @@ struct Endpoint {
   const std::unique_ptr<v1::ModelService::Stub> models;
   const std::unique_ptr<v1::SessionService::Stub> sessions;
   const std::shared_ptr<v1::InferenceService::Stub> inference;
+  const std::unique_ptr<v1::AdminService::Stub> admin;
 };
 
 // Thread-safe. Endpoints live as long as this does.

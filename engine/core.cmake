@@ -9,12 +9,15 @@ add_library(lstmd_engine STATIC
   batcher.cc
   checkpointer.cc
   call_cost.cc
+  counters.cc
   engine.cc
   engine_models.cc
   engine_sessions.cc
   engine_snapshots.cc
+  engine_stats.cc
   engine_store.cc
   model.cc
+  model_counters.cc
   model_registry.cc
   page_token.cc
   random_bits.cc

@@ -114,23 +114,6 @@ bool EngineImpl::Drain(absl::Time deadline) {
   return idle;
 }
 
-EngineStats EngineImpl::Stats() const {
-  EngineStats stats;
-  stats.sessions = store_.size();
-  stats.models = registry_.ready();
-  for (const auto& scheduler : schedulers_) scheduler->AddStats(&stats);
-  stats.sessions_restored = restored_.load(std::memory_order_relaxed);
-  if (checkpointer_ != nullptr) {
-    const CheckpointStats saves = checkpointer_->stats();
-    stats.checkpoint_groups = saves.groups;
-    stats.checkpoints = saves.saves;
-    stats.checkpoint_failures = saves.failures;
-    stats.checkpoints_waiting = saves.waiting;
-    stats.checkpoint_time = saves.last_group;
-  }
-  return stats;
-}
-
 std::vector<const Backend*> EngineImpl::Backends() const {
   std::vector<const Backend*> backends;
   for (const auto& scheduler : schedulers_) backends.push_back(scheduler->backend().get());

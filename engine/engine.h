@@ -201,6 +201,9 @@ struct Handover {
   absl::Status error;  // the last one, why
 };
 
+struct ModelStats;
+struct DeviceStats;
+
 class Engine {
  public:
   // Backends in order of preference: a model goes to the first kind that supports it, and of several devices of that
@@ -280,6 +283,10 @@ class Engine {
   virtual bool Drain(absl::Time deadline) = 0;
 
   virtual EngineStats Stats() const = 0;
+  // Of every model that is loaded, being loaded or failed, by name, then version; of every device, in order of
+  // preference (engine/model_counters.h). Cheap enough for once a second.
+  virtual std::vector<ModelStats> StatsByModel() const = 0;
+  virtual std::vector<DeviceStats> StatsByDevice() const = 0;
   virtual std::vector<const Backend*> Backends() const = 0;
 };
 

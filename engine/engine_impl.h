@@ -62,6 +62,8 @@ class EngineImpl final : public Engine {
 
   bool Drain(absl::Time deadline) override;
   EngineStats Stats() const override;
+  std::vector<ModelStats> StatsByModel() const override;
+  std::vector<DeviceStats> StatsByDevice() const override;
   std::vector<const Backend*> Backends() const override;
 
  private:

@@ -12,6 +12,7 @@
 #include "absl/types/span.h"
 #include "engine/backend.h"
 #include "engine/batcher.h"
+#include "engine/model_counters.h"
 #include "engine/mutex.h"
 #include "engine/spec.h"
 
@@ -53,6 +54,9 @@ class Model {
   const DeviceModel& device_model() const { return *parts_.device_model; }
   StatePool& pool() const { return *parts_.pool; }
   Scheduler& scheduler() const { return *parts_.scheduler; }
+  ModelCounters& counters() const { return *counters_; }
+  // For those that still count when the model may be gone.
+  const std::shared_ptr<ModelCounters>& shared_counters() const { return counters_; }
 
   // Counts a session that lives on this model. False: the model is closed.
   bool AddSession();
@@ -68,6 +72,7 @@ class Model {
   friend class Scheduler;
 
   const ModelParts parts_;
+  const std::shared_ptr<ModelCounters> counters_ = std::make_shared<ModelCounters>();
   mutable Mutex mutex_;
   int64_t sessions_ ABSL_GUARDED_BY(mutex_) = 0;
   std::atomic<bool> closed_{false};  // written under mutex_

@@ -25,6 +25,7 @@ void ReplayRing::Put(uint64_t seq, absl::Span<const float> output, absl::Span<co
 
   if (seq >= capacity_ && oldest_ <= seq - capacity_) oldest_ = seq - capacity_ + 1;
   for (; bytes_ > kMaxBytes && oldest_ < seq; ++oldest_) Drop(replies_[oldest_ % capacity_]);
+  Account();
 }
 
 const Reply* ReplayRing::Find(uint64_t seq) const {
@@ -47,6 +48,14 @@ void ReplayRing::Clear() {
   replies_.shrink_to_fit();
   oldest_ = 0;
   bytes_ = 0;
+  Account();
+}
+
+void ReplayRing::Account() {
+  if (total_ == nullptr) return;
+  const size_t now = bytes_ + replies_.capacity() * sizeof(Reply);
+  if (now != accounted_) total_->Add(static_cast<int64_t>(now) - static_cast<int64_t>(accounted_));
+  accounted_ = now;
 }
 
 void ReplayRing::Drop(Reply& reply) {

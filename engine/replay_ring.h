@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/types/span.h"
+#include "engine/counters.h"
 
 namespace lstmd {
 
@@ -30,7 +31,11 @@ class ReplayRing {
   static constexpr size_t kMaxBytes = 4 << 20;
 
   // REQUIRES: capacity >= 1.
-  explicit ReplayRing(uint32_t capacity) : capacity_(capacity) {}
+  // What its memory grows or shrinks by is added to `total`, if there is one, which outlives it.
+  explicit ReplayRing(uint32_t capacity, Gauge* total = nullptr) : capacity_(capacity), total_(total) {}
+  ~ReplayRing() { Clear(); }
+  ReplayRing(const ReplayRing&) = delete;
+  ReplayRing& operator=(const ReplayRing&) = delete;
 
   // REQUIRES: seq is one more than that of the Put before, if any since Clear; h and c are both empty or both not.
   void Put(uint64_t seq, absl::Span<const float> output, absl::Span<const float> h, absl::Span<const float> c);
@@ -43,11 +48,15 @@ class ReplayRing {
 
  private:
   void Drop(Reply& reply);
+  // After each change.
+  void Account();
 
   const uint32_t capacity_;
   std::vector<Reply> replies_;  // that of seq s at s % capacity_; grows to capacity_
   uint64_t oldest_ = 0;         // no reply before this one is kept
   size_t bytes_ = 0;            // capacity of all values
+  size_t accounted_ = 0;        // this ring's part of *total_
+  Gauge* const total_;
 };
 
 }  // namespace lstmd

@@ -295,6 +295,10 @@ void Scheduler::EndSession(Session& session, SessionEnd end) {
 
 void Scheduler::Report(const Endings& endings) const {
   absl::InlinedVector<WorkSink*, 8> sinks;
+  {
+    WorkTally tally;
+    for (const Ending& ending : endings) tally.Add(*ending.work, ending.status);
+  }
   // The name is free before anybody hears that the session has ended.
   for (const Ending& ending : endings) {
     if (ending.work->end_session && ending.status.ok() && ending.work->session != nullptr) {
@@ -357,6 +361,11 @@ void Scheduler::AddStats(EngineStats* stats) const {
   stats->batched_rows += batched_rows_;
   stats->inline_batches += inline_batches_;
   stats->queued += queued_;
+}
+
+uint32_t Scheduler::Queued(Model& model) const {
+  MutexLock lock(&mutex_);
+  return QueueOf(model).queued;
 }
 
 }  // namespace lstmd

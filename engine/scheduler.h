@@ -34,6 +34,7 @@
 #include "engine/batcher.h"
 #include "engine/checkpointer.h"
 #include "engine/clock.h"
+#include "engine/counters.h"
 #include "engine/engine.h"
 #include "engine/mutex.h"
 #include "engine/session.h"
@@ -82,6 +83,10 @@ class Scheduler {
   void WaitIdle(Model& model) ABSL_LOCKS_EXCLUDED(mutex_);
   // Adds batches, batched_rows and queued.
   void AddStats(EngineStats* stats) const ABSL_LOCKS_EXCLUDED(mutex_);
+  // Work of the model that was accepted and has not ended.
+  uint32_t Queued(Model& model) const ABSL_LOCKS_EXCLUDED(mutex_);
+  // Time in device calls so far.
+  absl::Duration busy() const { return absl::Nanoseconds(static_cast<int64_t>(busy_ns_.value())); }
 
   // --- Sessions. Those marked "in turn" wait until the work accepted before has ended; once the session has ended they
   // return SESSION_NOT_FOUND. ---
@@ -216,6 +221,7 @@ class Scheduler {
 
   // Runs batch_, reports it and gives the device back. REQUIRES: the calling thread has the device.
   void RunBatch() ABSL_LOCKS_EXCLUDED(mutex_);
+  void CountBatch(ModelCounters& counters, const absl::Status& status, absl::Duration elapsed);
   // These move rows of batch_ that fail to failed_.
   void PrepareBatch(absl::Time now);
   void SettleBatch(const absl::Status& status, absl::Duration elapsed);
@@ -277,6 +283,8 @@ class Scheduler {
   uint64_t batched_rows_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t inline_batches_ ABSL_GUARDED_BY(mutex_) = 0;
   absl::Duration batch_time_ ABSL_GUARDED_BY(mutex_);  // moving mean
+
+  Counter busy_ns_;
 
   // Of the thread that has the device; kept for their memory.
   Batch batch_;

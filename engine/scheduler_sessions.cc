@@ -130,7 +130,8 @@ absl::Status Scheduler::Adopt(Session& session, const Snapshot& snapshot, uint64
   session.ring_.reset();
   if (replay_ring_ != 0) {
     for (const Reply& reply : snapshot.replies) {
-      if (session.ring_ == nullptr) session.ring_ = std::make_unique<ReplayRing>(replay_ring_);
+      if (session.ring_ == nullptr)
+        session.ring_ = std::make_unique<ReplayRing>(replay_ring_, &session.model()->counters().replay_bytes);
       session.ring_->Put(reply.seq, reply.output(), reply.h(), reply.c());
     }
   }

@@ -112,6 +112,7 @@ void Scheduler::RunBatch() {
     const Model& model = *ModelOf(*batch_.rows.front());
     const absl::Status status = backend_->Run(model.device_model(), model.pool(), absl::MakeSpan(rows_));
     end = clock_->Now();
+    CountBatch(model.counters(), status, end - start);
     SettleBatch(status, end - start);
   }
   for (const Ending& ending : failed_) ReleaseRow(ending.work);
@@ -140,6 +141,14 @@ void Scheduler::RunBatch() {
   }
   Report(endings_);
   GiveBackDevice();
+}
+
+void Scheduler::CountBatch(ModelCounters& counters, const absl::Status& status, absl::Duration elapsed) {
+  const auto ns = static_cast<uint64_t>(std::max<int64_t>(0, absl::ToInt64Nanoseconds(elapsed)));
+  busy_ns_.Add(ns);
+  counters.busy_ns.Add(ns);
+  counters.batch_rows.Add(rows_.size());
+  if (!status.ok()) counters.failed_batches.Add();
 }
 
 void Scheduler::PrepareBatch(absl::Time now) {
@@ -217,7 +226,8 @@ void Scheduler::KeepReply(Work* work) {
   const size_t output_size = work->output == nullptr ? 0 : steps * spec.output_size();
   const bool state = work->final_h != nullptr;
   std::unique_ptr<ReplayRing>& ring = work->session->ring_;
-  if (ring == nullptr) ring = std::make_unique<ReplayRing>(replay_ring_);
+  if (ring == nullptr)
+    ring = std::make_unique<ReplayRing>(replay_ring_, &work->session->model()->counters().replay_bytes);
   ring->Put(work->seq, {work->output, output_size}, {work->final_h, state ? spec.h_size() : 0},
             {work->final_c, state ? spec.c_size() : 0});
 }

@@ -105,6 +105,7 @@ void SessionStore::Unreserve(std::string_view owner, uint64_t state_bytes) {
 void SessionStore::Release(const Session& session) {
   Unreserve(OwnerOf(session.id()), session.model()->pool().slot_bytes());
   session.model()->RemoveSession();
+  session.model()->counters().sessions_ended[static_cast<size_t>(session.end())].Add();
 }
 
 std::shared_ptr<Session> SessionStore::Insert(std::shared_ptr<Session> session) {
@@ -124,6 +125,7 @@ std::shared_ptr<Session> SessionStore::Insert(std::shared_ptr<Session> session) 
     shard.in_order.emplace(key, session.get());
     shard.by_name.emplace(key, session);
   }
+  session->model()->counters().sessions_created.Add();
   if (replaced != nullptr) Release(*replaced);
   return session;
 }

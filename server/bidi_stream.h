@@ -12,10 +12,13 @@
 
 #include <cstddef>
 #include <functional>
+#include <optional>
+#include <string_view>
 #include <thread>
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/time/clock.h"
 #include "absl/types/span.h"
 #include "engine/mutex.h"
 #include "engine/work.h"
@@ -23,8 +26,12 @@
 #include "server/caller.h"
 #include "server/context.h"
 #include "server/credit.h"
+#include "server/logging.h"
 #include "server/open_batches.h"
+#include "server/reply_times.h"
+#include "server/slow_log.h"
 #include "server/stream_registry.h"
+#include "server/telemetry.h"
 
 namespace lstmd::server {
 
@@ -33,6 +40,7 @@ class BidiStream : public grpc::ServerBidiReactor<Request, Response>, private Wo
  public:
   // Registers the stream and begins to read. Once, before the reactor is given to gRPC.
   void Start() {
+    counters_.open_streams.Add(1);
     context_.streams->Add(this);
     Advance();
   }
@@ -42,13 +50,16 @@ class BidiStream : public grpc::ServerBidiReactor<Request, Response>, private Wo
   void OnCancel() final;
   // gRPC: all is over, and no reaction runs any more.
   void OnDone() final {
+    counters_.open_streams.Add(-1);
+    counters_.Ended(code_);
     context_.streams->Remove(this);
     delete this;
   }
 
  protected:
-  // `context` outlives the stream. `caller`: who opened it.
-  BidiStream(const Context& context, Caller caller) : context_(context), caller_(std::move(caller)) {}
+  // `context` outlives the stream; `call` is that of gRPC, which does too. `caller`: who opened it.
+  BidiStream(const Context& context, const grpc::CallbackServerContext& call, std::string_view rpc, Caller caller)
+      : context_(context), caller_(std::move(caller)), call_(call), rpc_(rpc), counters_(Telemetry::Get().Rpc(rpc)) {}
   ~BidiStream() override = default;
 
   // --- What a stream is made of. ---
@@ -59,8 +70,8 @@ class BidiStream : public grpc::ServerBidiReactor<Request, Response>, private Wo
   // Whether to process it may block: then that happens on the pool of sessions, with may_block_ set.
   virtual bool MayBlock() { return false; }
   virtual bool HasReply() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) = 0;
-  // The next reply, which stays until the next call, and what it answers. REQUIRES: HasReply().
-  virtual Response* TakeReply(Credit* answered) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) = 0;
+  // The next reply, which stays until the next call, what it answers, and the works among that. REQUIRES: HasReply().
+  virtual Response* TakeReply(Credit* answered, ReplyTimes* times) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) = 0;
   // The client is gone: cancels works, forgets the replies and gives back what they answer.
   virtual void Drop() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) = 0;
   // WorkSink's calls.
@@ -77,6 +88,12 @@ class BidiStream : public grpc::ServerBidiReactor<Request, Response>, private Wo
   void Submit(absl::Span<Work* const> works);
   // Runs `job` on the pool of sessions; the stream lives as long. False: it will not run.
   bool RunJob(std::function<void()> job);
+  // Counts and logs a part of a message that failed.
+  void ReportFailure(const absl::Status& status) const { LogFailure(Plane::kData, rpc_, status, &call_); }
+  // When the message that the reader processes had arrived.
+  absl::Time received() const { return received_; }
+  // When the work ended that WorkDone is told of.
+  absl::Time ended() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return ended_; }
   // Starts whatever may be started now. To be called after a change, by threads that keep the stream alive.
   void Advance();
 
@@ -95,6 +112,7 @@ class BidiStream : public grpc::ServerBidiReactor<Request, Response>, private Wo
     MutexLock lock(&mutex_);
     open_batches_.Enter();
     caller_.Leave(1);
+    if (ended_ == absl::InfinitePast()) ended_ = absl::Now();  // once a batch: works come by the hundreds
     WorkDone(work, status);
   }
   void OnBatchEnd() final;
@@ -116,6 +134,14 @@ class BidiStream : public grpc::ServerBidiReactor<Request, Response>, private Wo
     Drop();
   }
 
+  const grpc::CallbackServerContext& call_;
+  const std::string_view rpc_;
+  RpcCounters& counters_;
+  absl::Time received_;                                 // the reader's
+  absl::StatusCode code_ = absl::StatusCode::kUnknown;  // how the call ends; of who ends it
+
+  absl::Time ended_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
+  ReplyTimes writing_times_ ABSL_GUARDED_BY(mutex_);
   OpenBatches open_batches_ ABSL_GUARDED_BY(mutex_);
   Credit writing_credit_ ABSL_GUARDED_BY(mutex_);
   int busy_ ABSL_GUARDED_BY(mutex_) = 0;  // threads in AdvanceBusy
@@ -142,6 +168,8 @@ void BidiStream<Request, Response>::OnReadDone(bool ok) {
     if (!process) ++busy_;
   }
   if (process) {
+    counters_.messages_in.Add();
+    received_ = absl::Now();
     const auto block = [this] {
       may_block_ = true;
       Process();
@@ -161,14 +189,22 @@ void BidiStream<Request, Response>::OnReadDone(bool ok) {
 
 template <typename Request, typename Response>
 void BidiStream<Request, Response>::OnWriteDone(bool ok) {
+  std::optional<RequestTimes> slow;
   {
     MutexLock lock(&mutex_);
     writing_ = false;
     in_flight_ -= writing_credit_;
     writing_credit_ = {};
-    if (!ok) Break();
+    if (ok) {
+      slow = writing_times_.Written(absl::Now(), *context_.slow_log);
+    } else {
+      writing_times_.Clear();
+      Break();
+    }
     ++busy_;
   }
+  if (ok) counters_.messages_out.Add();
+  if (slow) context_.slow_log->Report(rpc_, *slow, call_);
   AdvanceBusy();
 }
 
@@ -197,6 +233,7 @@ void BidiStream<Request, Response>::OnBatchEnd() {
   {
     MutexLock lock(&mutex_);
     open_batches_.Leave();
+    ended_ = absl::InfinitePast();
     BatchEnd();
     // Work that ended where it arrived: the reader is about to read again, and both start together.
     if (processing_ && reader_ == std::this_thread::get_id()) return;
@@ -252,7 +289,7 @@ void BidiStream<Request, Response>::AdvanceBusy() {
       MutexLock lock(&mutex_);
       if (!writing_ && !broken_ && !finished_ && HasReply()) {
         writing_ = true;
-        reply = TakeReply(&writing_credit_);
+        reply = TakeReply(&writing_credit_, &writing_times_);
       }
       if (MayRead()) {
         reading_ = true;
@@ -263,6 +300,7 @@ void BidiStream<Request, Response>::AdvanceBusy() {
         if (!MayFinish()) return;
         finished_ = true;
         status = broken_ ? grpc::Status(grpc::StatusCode::CANCELLED, "the client went away") : FinalStatus();
+        code_ = static_cast<absl::StatusCode>(status.error_code());
       }
     }
     // Outside the lock: these may serialise, write to the socket, and, the last, lead to the end of this object. The

@@ -29,6 +29,11 @@ bool BlockingPool::Run(std::function<void()> job) {
   return true;
 }
 
+size_t BlockingPool::queued() const {
+  MutexLock lock(&mutex_);
+  return jobs_.size();
+}
+
 void BlockingPool::Work() {
   while (true) {
     std::function<void()> job;

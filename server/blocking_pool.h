@@ -25,12 +25,14 @@ class BlockingPool {
 
   // False when the queue is full; the job is then not run.
   [[nodiscard]] bool Run(std::function<void()> job);
+  // Jobs that wait for a thread.
+  size_t queued() const;
 
  private:
   void Work();
 
   const size_t max_queued_;
-  Mutex mutex_;
+  mutable Mutex mutex_;
   CondVar wake_;
   std::deque<std::function<void()>> jobs_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;

@@ -13,6 +13,8 @@
 namespace lstmd::server {
 
 class AccessControl;   // server/access.h
+class History;         // server/monitor/history.h
+class SlowLog;         // server/slow_log.h
 class StreamRegistry;  // server/stream_registry.h
 
 // Bounds on what one message or stream may ask for.
@@ -33,6 +35,8 @@ struct Context {
   Limits limits;
   const AccessControl* access = nullptr;  // nullptr: everyone may do all
   StreamRegistry* streams = nullptr;
+  SlowLog* slow_log = nullptr;
+  History* history = nullptr;
   // For engine calls that wait: a load may take minutes, so sessions have threads of their own.
   BlockingPool* session_pool = nullptr;
   BlockingPool* model_pool = nullptr;
@@ -46,6 +50,10 @@ struct Context {
   std::function<Handover(absl::Time deadline)> hand_over;
   std::function<void()> on_drained;
   absl::Duration drain_timeout;
+  // Models were loaded, sockets are open.
+  std::atomic<bool> serving{false};
+  // There should be at least one.
+  bool wants_models = false;
   // For a session that gives none.
   absl::Duration idle_ttl;
   Durability durability = Durability::kNone;

@@ -21,10 +21,10 @@ grpc::ServerBidiReactor<v1::StreamStepsRequest, v1::StreamStepsResponse>* Infere
     grpc::CallbackServerContext* call) {
   absl::StatusOr<Caller> caller = Admit(context_, *call, "StreamSteps", Right::kUse);
   if (!caller.ok()) {
-    return RefuseStream<grpc::ServerBidiReactor<v1::StreamStepsRequest, v1::StreamStepsResponse>>("StreamSteps",
+    return RefuseStream<grpc::ServerBidiReactor<v1::StreamStepsRequest, v1::StreamStepsResponse>>(*call, "StreamSteps",
                                                                                                   caller.status());
   }
-  auto* reactor = new StepStream(context_, *std::move(caller));
+  auto* reactor = new StepStream(context_, *call, *std::move(caller));
   reactor->Start();
   return reactor;
 }

@@ -71,6 +71,9 @@ int Main(int argc, char** argv) {
     // Scripts wait for this line.
     std::cout << "listening on " << address << std::endl;
   }
+  if (const std::string metrics = (*server)->metrics_address(); !metrics.empty()) {
+    std::cout << "metrics on http://" << metrics << std::endl;
+  }
 
   const int received = WaitForEnd(signals, **server);
   if (received == 0) {

@@ -62,9 +62,9 @@ OipService::ModelStreamInfer(Call* call) {
   absl::StatusOr<Caller> caller = Admit(context_, *call, "ModelStreamInfer", Right::kUse);
   if (!caller.ok()) {
     return RefuseStream<grpc::ServerBidiReactor<inference::ModelInferRequest, inference::ModelStreamInferResponse>>(
-        "ModelStreamInfer", caller.status());
+        *call, "ModelStreamInfer", caller.status());
   }
-  auto* reactor = new OipStream(context_, *std::move(caller), &stats_, end_at_error);
+  auto* reactor = new OipStream(context_, *call, *std::move(caller), &stats_, end_at_error);
   reactor->Start();
   return reactor;
 }

@@ -7,7 +7,6 @@
 #include "absl/strings/str_cat.h"
 #include "engine/errors.h"
 #include "server/errors.h"
-#include "server/logging.h"
 #include "server/rpc.h"
 
 namespace lstmd::server {
@@ -43,14 +42,16 @@ void OipStream::Recycle(Requests* from, Requests::iterator request) {
   request->works.clear();
   request->submitted = request->held = request->done = false;
   request->credit = {};
+  request->times.Clear();
   request->behind = nullptr;
   free_.splice(free_.begin(), *from, request);
 }
 
-inference::ModelStreamInferResponse* OipStream::TakeReply(Credit* answered) {
+inference::ModelStreamInferResponse* OipStream::TakeReply(Credit* answered, ReplyTimes* times) {
   if (!written_.empty()) Recycle(&written_, written_.begin());
   written_.splice(written_.begin(), replies_, replies_.begin());
   *answered = written_.front().credit;
+  times->Take(&written_.front().times);
   return &written_.front().reply;
 }
 
@@ -75,6 +76,7 @@ void OipStream::WorkDone(Work* ended, const absl::Status& status) {
   auto& work = *static_cast<RowWork*>(ended);
   Request& request = *work.request;
   if (status.ok()) {
+    request.times.Add(work, request.received, this->ended(), context_.slow_log->on());
     request.infer.Take(work);
   } else {
     request.infer.Fail(status);
@@ -86,7 +88,7 @@ void OipStream::Complete(Request* request, const absl::Status& status) {
   inference::ModelInferResponse& response = *request->reply.mutable_infer_response();
   const absl::Status ended = request->infer.Complete(status, &response);
   if (!ended.ok()) {
-    LogFailure(Plane::kData, "ModelStreamInfer", ended);
+    ReportFailure(ended);
     request->reply.set_error_message(absl::StrCat("[", GetCause(ended).reason, "] ",
                                                   Printable({ended.message().data(), ended.message().size()}, 1024)));
     if (end_at_error_ && !Ending()) {
@@ -134,6 +136,7 @@ void OipStream::Process() {
     if (Ending()) return;
     request = &reading_request_.front();
   }
+  request->received = received();
   if (!Enter(request, request->infer.Parse(request->message, &request->scratch))) return;
   if (!request->infer.starts() && !request->infer.MayBlock()) {
     SubmitRequest(request);

@@ -25,8 +25,9 @@ namespace lstmd::server {
 class OipStream final : public BidiStream<inference::ModelInferRequest, inference::ModelStreamInferResponse> {
  public:
   // `end_at_error`: the first error ends the stream, as its status.
-  OipStream(const Context& context, Caller caller, OipStats* stats, bool end_at_error)
-      : BidiStream(context, std::move(caller)), stats_(stats), end_at_error_(end_at_error) {}
+  OipStream(const Context& context, const grpc::CallbackServerContext& call, Caller caller, OipStats* stats,
+            bool end_at_error)
+      : BidiStream(context, call, "ModelStreamInfer", std::move(caller)), stats_(stats), end_at_error_(end_at_error) {}
 
  private:
   struct Request;
@@ -49,6 +50,8 @@ class OipStream final : public BidiStream<inference::ModelInferRequest, inferenc
     bool held = false;       // behind one that starts
     bool done = false;       // the reply stands
     Credit credit;
+    absl::Time received;
+    ReplyTimes times;
     std::string line;           // key in lines_, "" for none
     Request* behind = nullptr;  // the next of its line
     Requests::iterator self;
@@ -63,7 +66,8 @@ class OipStream final : public BidiStream<inference::ModelInferRequest, inferenc
   // Puts the request into its line and sends it on its way.
   void Process() override;
   bool HasReply() const override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !replies_.empty(); }
-  inference::ModelStreamInferResponse* TakeReply(Credit* answered) override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  inference::ModelStreamInferResponse* TakeReply(Credit* answered, ReplyTimes* times) override
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Drop() override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void WorkDone(Work* work, const absl::Status& status) override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   grpc::Status FinalStatus() const override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

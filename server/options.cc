@@ -30,6 +30,8 @@ constexpr char kFooter[] =
     "machine,\n"
     "4 a device was lost while serving; a new process can use it again.";
 
+constexpr char kMetricsListen[] = "127.0.0.1:8002";
+
 // "--drain-timeout" to "LSTMD_DRAIN_TIMEOUT".
 std::string EnvironmentName(const std::string& flag) {
   std::string name = "LSTMD_";
@@ -46,6 +48,11 @@ std::string CheckListen(const std::string& address) {
     return "got '" + address + "', want HOST:PORT with a port from 0 to 65535, or unix:PATH";
   }
   return "";
+}
+
+std::string CheckMetricsListen(const std::string& address) {
+  if (address.empty()) return "";
+  return address.rfind("unix:", 0) == 0 ? "got '" + address + "', want HOST:PORT" : CheckListen(address);
 }
 
 std::string CheckDevice(const std::string& devices) {
@@ -230,9 +237,21 @@ void AddFlags(CLI::App* app, ServerOptions* options) {
       .Add("--advertise", &options->advertise,
            "Address at which clients reach this server, told to those whose session it has taken over; empty: none")
       ->type_name("ADDRESS");
+  Flags watching(app, "Watching");
+  watching
+      .Add("--metrics-listen", &options->metrics_listen,
+           "Where to serve /metrics, /healthz, /readyz and the status page over HTTP, to whoever asks: HOST:PORT; "
+           "empty: "
+           "nowhere. Port 0 takes a free one and prints it")
+      ->check(CLI::Validator(CheckMetricsListen, "", ""))
+      ->type_name("ADDRESS")
+      ->default_str(kMetricsListen);
+  watching.AddDuration("--slow-request", &options->slow_request,
+                       "Log each request that takes so long, with the time of each part; 0: none");
 
   Flags logging(app, "Logging");
-  logging.Add("--log-level", &options->log_level, "trace, debug, info, warn, error or off")
+  logging
+      .Add("--log-level", &options->log_level, "trace, debug, info, warn, error or off; lstmctl log-level changes it")
       ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "off"}))
       ->type_name("LEVEL");
   logging.Add("--log-format", &options->log_format, "text, or json: one object per line; to stderr")
@@ -279,6 +298,10 @@ std::optional<ServerOptions> ParseOptions(int argc, const char* const* argv, std
     err << "lstmd: --durability " << options.durability << " needs a --store (see lstmd --help)" << std::endl;
     *exit_code = 2;
     return std::nullopt;
+  }
+  if (app.get_option("--metrics-listen")->empty()) {
+    options.metrics_listen = kMetricsListen;
+    options.metrics_optional = true;
   }
   constexpr uint64_t kMinMessage = 1024;
   constexpr uint64_t kMaxMessage = std::numeric_limits<int>::max();  // gRPC's own limit

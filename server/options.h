@@ -40,6 +40,11 @@ struct ServerOptions {
   absl::Duration drain_timeout = absl::Seconds(30);
   std::string log_level = "info";
   std::string log_format = "text";
+  absl::Duration slow_request = absl::ZeroDuration();
+  // Where metrics, probes and the status page are served; "": nowhere. The flag's own default, which a server made
+  // without flags does not take, may be in use by another server: then it goes without.
+  std::string metrics_listen;
+  bool metrics_optional = false;
 };
 
 // Reads flags, then the environment, then the file of --config: what comes first wins. nullopt when the program should

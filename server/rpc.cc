@@ -4,16 +4,23 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "engine/errors.h"
 #include "server/errors.h"
 #include "server/logging.h"
+#include "server/telemetry.h"
 
 namespace lstmd::server {
 namespace {
 
-void Finish(grpc::ServerUnaryReactor* reactor, std::string_view rpc, const absl::Status& status) {
-  if (!status.ok()) LogFailure(Plane::kControl, rpc, status);
+// `call` may be gone afterwards.
+void Finish(const grpc::CallbackServerContext& call, grpc::ServerUnaryReactor* reactor, std::string_view rpc,
+            absl::Time start, const absl::Status& status) {
+  if (!status.ok()) LogFailure(Plane::kControl, rpc, status, &call);
+  RpcCounters& counters = Telemetry::Get().Rpc(rpc);
+  counters.Ended(status.code());
+  counters.duration.Add(ToTicks(absl::Now() - start));
   reactor->Finish(ToGrpcStatus(status));
 }
 
@@ -28,8 +35,9 @@ absl::StatusOr<Caller> Admit(const Context& context, const grpc::CallbackServerC
 grpc::ServerUnaryReactor* Answer(const Context& context, grpc::CallbackServerContext* call, std::string_view rpc,
                                  Right right, absl::FunctionRef<absl::Status(const Caller&)> body) {
   grpc::ServerUnaryReactor* reactor = call->DefaultReactor();
+  const absl::Time start = absl::Now();
   const absl::StatusOr<Caller> caller = Admit(context, *call, rpc, right);
-  Finish(reactor, rpc, caller.ok() ? body(*caller) : caller.status());
+  Finish(*call, reactor, rpc, start, caller.ok() ? body(*caller) : caller.status());
   return reactor;
 }
 
@@ -37,19 +45,19 @@ grpc::ServerUnaryReactor* AnswerFromPool(const Context& context, BlockingPool* p
                                          std::string_view rpc, Right right,
                                          std::function<absl::Status(const Caller&)> body) {
   grpc::ServerUnaryReactor* reactor = call->DefaultReactor();
+  const absl::Time start = absl::Now();
   absl::StatusOr<Caller> caller = Admit(context, *call, rpc, right);
   if (!caller.ok()) {
-    Finish(reactor, rpc, caller.status());
+    Finish(*call, reactor, rpc, start, caller.status());
     return reactor;
   }
-  const bool queued = pool->Run([call, reactor, rpc, caller = *std::move(caller), body = std::move(body)] {
-    if (call->IsCancelled()) {
-      reactor->Finish(grpc::Status(grpc::StatusCode::CANCELLED, "the client gave up before the call's turn came"));
-      return;
-    }
-    Finish(reactor, rpc, body(caller));
+  const bool queued = pool->Run([call, reactor, rpc, start, caller = *std::move(caller), body = std::move(body)] {
+    const absl::Status status = call->IsCancelled() ? Error(absl::StatusCode::kCancelled, "CANCELLED",
+                                                            "the client gave up before its turn came")
+                                                    : body(caller);
+    Finish(*call, reactor, rpc, start, status);
   });
-  if (!queued) Finish(reactor, rpc, PoolFull());
+  if (!queued) Finish(*call, reactor, rpc, start, PoolFull());
   return reactor;
 }
 

@@ -17,6 +17,7 @@
 #include "server/context.h"
 #include "server/errors.h"
 #include "server/logging.h"
+#include "server/telemetry.h"
 
 namespace lstmd::server {
 
@@ -36,13 +37,14 @@ grpc::ServerUnaryReactor* AnswerFromPool(const Context& context, BlockingPool* p
 
 // Answers a stream that is not admitted. Reactor: the stream's class in grpc.
 template <typename Reactor>
-Reactor* RefuseStream(std::string_view rpc, const absl::Status& status) {
+Reactor* RefuseStream(const grpc::CallbackServerContext& call, std::string_view rpc, const absl::Status& status) {
   class Refusal final : public Reactor {
    public:
     explicit Refusal(const absl::Status& status) { this->Finish(ToGrpcStatus(status)); }
     void OnDone() override { delete this; }
   };
-  LogFailure(Plane::kData, rpc, status);
+  LogFailure(Plane::kData, rpc, status, &call);
+  Telemetry::Get().Rpc(rpc).Ended(status.code());
   return new Refusal(status);
 }
 

@@ -82,6 +82,7 @@ absl::Status RunSequencesCall::Complete() {
     }
     v1::SequenceResult& result = *response_.mutable_results(static_cast<int>(i));
     result.Clear();
+    ReportItem(errors_[i]);
     SetRpcStatus(errors_[i], result.mutable_error());
   }
   return absl::OkStatus();

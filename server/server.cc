@@ -15,11 +15,15 @@
 #include "grpcpp/server.h"
 #include "grpcpp/server_builder.h"
 #include "server/access.h"
+#include "server/admin_service.h"
 #include "server/device.h"
 #include "server/inference_service.h"
 #include "server/model_service.h"
+#include "server/monitor/history.h"
+#include "server/monitor/monitor.h"
 #include "server/oip_service.h"
 #include "server/session_service.h"
+#include "server/slow_log.h"
 #include "server/stream_registry.h"
 #include "spdlog/spdlog.h"
 
@@ -47,11 +51,14 @@ class RunningServer final : public Server {
         inference_service_(context_),
         session_service_(context_),
         model_service_(context_),
-        oip_service_(context_, [this] { return healthy(); }) {
+        admin_service_(context_),
+        oip_service_(context_, [this] { return healthy(); }),
+        slow_log_(options.slow_request) {
     context_.engine = engine_.get();
     context_.limits = options.limits;
     context_.access = access_.get();
     context_.streams = &streams_;
+    context_.slow_log = &slow_log_;
     context_.session_pool = session_pool_.get();
     context_.model_pool = model_pool_.get();
     context_.start_time = absl::Now();
@@ -62,9 +69,12 @@ class RunningServer final : public Server {
     context_.hand_over = [this](absl::Time deadline) { return HandOver(deadline); };
     context_.on_drained = options.on_drained;
     context_.drain_timeout = options.drain_timeout;
+    history_ = std::make_unique<History>(context_);
+    context_.history = history_.get();
   }
 
   ~RunningServer() override {
+    monitor_.reset();
     if (server_) {
       server_->Shutdown(std::chrono::system_clock::now());
       // Calls that are cancelled end when their work does: what is in the engine, and in the pools.
@@ -77,9 +87,13 @@ class RunningServer final : public Server {
     server_.reset();
   }
 
+  // Before models are loaded: that may take minutes, in which the process is alive and not ready.
+  absl::Status Watch(const ServerOptions& options);
+  absl::Status LoadModels(const ServerOptions& options);
   absl::Status Listen(const ServerOptions& options, const Transport& transport);
 
   const std::vector<std::string>& addresses() const override { return addresses_; }
+  std::string metrics_address() const override { return monitor_ == nullptr ? "" : monitor_->address(); }
   Engine& engine() override { return *engine_; }
   bool healthy() const override {
     const std::vector<const Backend*> backends = engine_->Backends();
@@ -99,10 +113,52 @@ class RunningServer final : public Server {
   InferenceService inference_service_;
   SessionService session_service_;
   ModelService model_service_;
+  AdminService admin_service_;
   OipService oip_service_;
+  SlowLog slow_log_;
+  std::unique_ptr<History> history_;
+  std::unique_ptr<Monitor> monitor_;
   std::vector<std::string> addresses_;
   std::unique_ptr<grpc::Server> server_;
 };
+
+absl::Status RunningServer::Watch(const ServerOptions& options) {
+  if (options.metrics_listen.empty()) return absl::OkStatus();
+  absl::StatusOr<std::unique_ptr<Monitor>> monitor = Monitor::Start(options.metrics_listen, context_);
+  if (monitor.ok()) {
+    monitor_ = *std::move(monitor);
+  } else if (options.metrics_optional) {
+    spdlog::warn("no metrics: {}; --metrics-listen names another", std::string(monitor.status().message()));
+  } else {
+    return monitor.status();
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RunningServer::LoadModels(const ServerOptions& options) {
+  if (options.engine.repository.empty()) return absl::OkStatus();
+  absl::StatusOr<int> ready = engine_->LoadRepository();
+  if (!ready.ok()) return ready.status();
+  int failed = 0;
+  std::string token;
+  do {
+    absl::StatusOr<Page<ModelInfo>> page = engine_->ListModels(0, token);
+    if (!page.ok()) return page.status();
+    for (const ModelInfo& model : page->items) {
+      if (model.state == ModelState::kReady) {
+        spdlog::info("loaded {} version {}: {} parameters on {}", model.name, model.version, model.parameters,
+                     model.device);
+      } else if (model.state == ModelState::kFailed) {
+        ++failed;
+        spdlog::error("{} version {} did not load: {}", model.name, model.version, model.error);
+      }
+      context_.wants_models = true;
+    }
+    token = page->next_token;
+  } while (!token.empty());
+  spdlog::info("{} models ready, {} failed, from {}", *ready, failed, options.engine.repository);
+  return absl::OkStatus();
+}
 
 absl::Status RunningServer::Listen(const ServerOptions& options, const Transport& transport) {
   grpc::EnableDefaultHealthCheckService(true);
@@ -121,6 +177,7 @@ absl::Status RunningServer::Listen(const ServerOptions& options, const Transport
   builder.RegisterService(&inference_service_);
   builder.RegisterService(&session_service_);
   builder.RegisterService(&model_service_);
+  builder.RegisterService(&admin_service_);
   builder.RegisterService(&oip_service_);
   std::vector<int> ports(options.listen.size(), -1);
   for (size_t i = 0; i < options.listen.size(); ++i) {
@@ -139,13 +196,14 @@ absl::Status RunningServer::Listen(const ServerOptions& options, const Transport
   }
   if (!server_) return Unavailable("LISTEN", "cannot serve");
   if (grpc::HealthCheckServiceInterface* health = server_->GetHealthCheckService()) {
-    for (const char* service :
-         {v1::InferenceService::service_full_name(), v1::SessionService::service_full_name(),
-          v1::ModelService::service_full_name(), inference::GRPCInferenceService::service_full_name()}) {
+    for (const char* service : {v1::InferenceService::service_full_name(), v1::SessionService::service_full_name(),
+                                v1::ModelService::service_full_name(), v1::AdminService::service_full_name(),
+                                inference::GRPCInferenceService::service_full_name()}) {
       health->SetServingStatus(service, true);
     }
     health->SetServingStatus(true);
   }
+  context_.serving.store(true, std::memory_order_release);
   return absl::OkStatus();
 }
 
@@ -207,10 +265,14 @@ absl::StatusOr<Door> MakeDoor(const ServerOptions& options) {
   return Door{*std::move(access), *std::move(transport)};
 }
 
+// `load`: also the models of the repository.
 absl::StatusOr<std::unique_ptr<Server>> Serve(const ServerOptions& options, const Door& door,
-                                              std::unique_ptr<Engine> engine) {
+                                              std::unique_ptr<Engine> engine, bool load) {
   auto server = std::make_unique<RunningServer>(options, door.access, std::move(engine));
-  if (absl::Status status = server->Listen(options, door.transport); !status.ok()) return status;
+  absl::Status status = server->Watch(options);
+  if (status.ok() && load) status = server->LoadModels(options);
+  if (status.ok()) status = server->Listen(options, door.transport);
+  if (!status.ok()) return status;
   return server;
 }
 
@@ -219,7 +281,7 @@ absl::StatusOr<std::unique_ptr<Server>> Serve(const ServerOptions& options, cons
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, std::unique_ptr<Engine> engine) {
   const absl::StatusOr<Door> door = MakeDoor(options);
   if (!door.ok()) return door.status();
-  return Serve(options, *door, std::move(engine));
+  return Serve(options, *door, std::move(engine), /*load=*/false);
 }
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
@@ -234,28 +296,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   engine_options.store = *std::move(store);
   absl::StatusOr<std::unique_ptr<Engine>> engine = Engine::Create(std::move(engine_options), *std::move(backends));
   if (!engine.ok()) return engine.status();
-  if (!options.engine.repository.empty()) {
-    absl::StatusOr<int> ready = (*engine)->LoadRepository();
-    if (!ready.ok()) return ready.status();
-    int failed = 0;
-    std::string token;
-    do {
-      absl::StatusOr<Page<ModelInfo>> page = (*engine)->ListModels(0, token);
-      if (!page.ok()) return page.status();
-      for (const ModelInfo& model : page->items) {
-        if (model.state == ModelState::kReady) {
-          spdlog::info("loaded {} version {}: {} parameters on {}", model.name, model.version, model.parameters,
-                       model.device);
-        } else if (model.state == ModelState::kFailed) {
-          ++failed;
-          spdlog::error("{} version {} did not load: {}", model.name, model.version, model.error);
-        }
-      }
-      token = page->next_token;
-    } while (!token.empty());
-    spdlog::info("{} models ready, {} failed, from {}", *ready, failed, options.engine.repository);
-  }
-  return Serve(options, *door, *std::move(engine));
+  return Serve(options, *door, *std::move(engine), /*load=*/true);
 }
 
 }  // namespace lstmd::server

@@ -30,6 +30,8 @@ class Server {
 
   // Where it listens, as given but with the ports that were chosen.
   virtual const std::vector<std::string>& addresses() const = 0;
+  // Where metrics are served, HOST:PORT; "": nowhere.
+  virtual std::string metrics_address() const = 0;
   virtual Engine& engine() = 0;
   // False once a device is lost; only a new process can use it again.
   virtual bool healthy() const = 0;

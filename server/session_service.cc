@@ -304,7 +304,7 @@ grpc::ServerWriteReactor<v1::SessionEvent>* SessionService::WatchSessions(grpc::
                                                                           const v1::WatchSessionsRequest* /*request*/) {
   const absl::StatusOr<Caller> caller = Admit(context_, *call, "WatchSessions", Right::kUse);
   return RefuseStream<grpc::ServerWriteReactor<v1::SessionEvent>>(
-      "WatchSessions", caller.ok() ? NotInThisRelease("WatchSessions", "") : caller.status());
+      *call, "WatchSessions", caller.ok() ? NotInThisRelease("WatchSessions", "") : caller.status());
 }
 
 }  // namespace lstmd::server

@@ -99,6 +99,7 @@ void StepCall::SetError(size_t item, const absl::Status& cause) {
   if (request_.items_size() == 1) {
     single_error_ = status;
   } else {
+    ReportItem(status);
     SetRpcStatus(status, result.mutable_error());
   }
 }

@@ -8,7 +8,6 @@
 #include "absl/time/clock.h"
 #include "engine/errors.h"
 #include "server/convert_model.h"
-#include "server/logging.h"
 #include "server/rpc.h"
 
 namespace lstmd::server {
@@ -44,8 +43,8 @@ v1::StreamStepsRequest* StepStream::NextRequest() {
   return &reading_frame_.front().request;
 }
 
-v1::StreamStepsResponse* StepStream::TakeReply(Credit* answered) {
-  *answered = reply_.Take(&writing_message_);
+v1::StreamStepsResponse* StepStream::TakeReply(Credit* answered, ReplyTimes* times) {
+  *answered = reply_.Take(&writing_message_, times);
   return &writing_message_;
 }
 
@@ -64,9 +63,9 @@ void StepStream::WorkDone(Work* ended, const absl::Status& status) {
   if (broken_) {
     in_flight_ -= {1, work.bytes};
   } else if (status.ok()) {
-    reply_.AddResult(work);
+    reply_.AddResult(work, this->ended(), context_.slow_log->on());
   } else {
-    LogFailure(Plane::kData, "StreamSteps", status);
+    ReportFailure(status);
     reply_.AddFailure(work.handle, work.id, work.seq, status, work.bytes);
   }
   StreamFrame& frame = *work.frame;
@@ -94,6 +93,7 @@ void StepStream::Process() {
     MutexLock lock(&mutex_);
     frame = &reading_frame_.front();
   }
+  frame->received = received();
   const v1::StreamStepsRequest& request = frame->request;
   const int64_t parts = CountParts(request);
   if (parts == 0) {
@@ -190,7 +190,7 @@ void StepStream::DeleteSession(uint32_t handle, const Session& session) {
 }
 
 void StepStream::Refuse(uint32_t handle, uint64_t id, uint64_t seq, const absl::Status& status) {
-  LogFailure(Plane::kData, "StreamSteps", status);
+  ReportFailure(status);
   MutexLock lock(&mutex_);
   if (broken_) return;
   reply_.AddFailure(handle, id, seq, status);

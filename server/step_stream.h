@@ -20,15 +20,16 @@ namespace lstmd::server {
 
 class StepStream final : public BidiStream<v1::StreamStepsRequest, v1::StreamStepsResponse> {
  public:
-  StepStream(const Context& context, Caller caller)
-      : BidiStream(context, std::move(caller)), handles_(context, caller_) {}
+  StepStream(const Context& context, const grpc::CallbackServerContext& call, Caller caller)
+      : BidiStream(context, call, "StreamSteps", std::move(caller)), handles_(context, caller_) {}
 
  private:
   v1::StreamStepsRequest* NextRequest() override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Process() override;
   bool MayBlock() override;
   bool HasReply() const override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !reply_.empty(); }
-  v1::StreamStepsResponse* TakeReply(Credit* answered) override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  v1::StreamStepsResponse* TakeReply(Credit* answered, ReplyTimes* times) override
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Drop() override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void WorkDone(Work* work, const absl::Status& status) override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void BatchEnd() override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { reply_.Seal(); }

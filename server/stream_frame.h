@@ -42,6 +42,7 @@ struct StepRefusal {
 // reused: message, works and buffers keep their memory.
 struct StreamFrame {
   v1::StreamStepsRequest request;
+  absl::Time received;
   FloatScratch scratch;
   std::vector<Work*> batch;           // what to submit, in order
   std::vector<StepRefusal> refusals;  // what is not worth submitting

@@ -19,6 +19,11 @@ void StreamRegistry::Remove(DrainableStream* stream) {
   removed_.SignalAll();
 }
 
+size_t StreamRegistry::open() const {
+  MutexLock lock(&mutex_);
+  return streams_.size();
+}
+
 void StreamRegistry::SendGoAway(absl::Time deadline) {
   MutexLock lock(&mutex_);
   going_away_ = true;

@@ -2,6 +2,8 @@
 #ifndef LSTMD_SERVER_STREAM_REGISTRY_H_
 #define LSTMD_SERVER_STREAM_REGISTRY_H_
 
+#include <cstddef>
+
 #include "absl/container/flat_hash_set.h"
 #include "absl/time/time.h"
 #include "engine/mutex.h"
@@ -27,6 +29,8 @@ class StreamRegistry {
   // The last thing a stream does.
   void Remove(DrainableStream* stream);
 
+  size_t open() const;
+
   // To all, and to those that come later.
   void SendGoAway(absl::Time deadline);
   void StopReading();
@@ -34,7 +38,7 @@ class StreamRegistry {
   bool WaitUntilEmpty(absl::Time deadline);
 
  private:
-  Mutex mutex_;
+  mutable Mutex mutex_;
   CondVar removed_;
   absl::flat_hash_set<DrainableStream*> streams_ ABSL_GUARDED_BY(mutex_);
   bool going_away_ ABSL_GUARDED_BY(mutex_) = false;

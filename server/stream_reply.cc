@@ -54,7 +54,7 @@ StreamReply::OpenBlock& StreamReply::FindBlock(Frame* frame, const StepWork& wor
   return block;
 }
 
-void StreamReply::AddResult(const StepWork& work) {
+void StreamReply::AddResult(const StepWork& work, absl::Time ended, bool slow) {
   const size_t floats = static_cast<size_t>(work.steps) * work.output_size;
   const size_t bytes = floats * ElementSize(work.dtype);
   const ModelSpec& spec = SpecOf(ModelOf(*work.session));
@@ -88,6 +88,7 @@ void StreamReply::AddResult(const StepWork& work) {
   timing.set_queue_ns(std::max(
       timing.queue_ns(), static_cast<uint64_t>(std::max<int64_t>(0, absl::ToInt64Nanoseconds(work.timing.queue)))));
   frame.credit += {1, work.bytes};
+  frame.times.Add(work, work.frame->received, ended, slow);
 }
 
 void StreamReply::AddFailure(uint32_t handle, uint64_t steps_id, uint64_t seq, const absl::Status& status,
@@ -124,7 +125,7 @@ void StreamReply::Seal() {
   open_.clear();
 }
 
-Credit StreamReply::Take(v1::StreamStepsResponse* out) {
+Credit StreamReply::Take(v1::StreamStepsResponse* out, ReplyTimes* times) {
   if (frames_.size() == 1) Seal();
   Frame& frame = frames_.front();
   out->Swap(frame.message.get());
@@ -132,6 +133,7 @@ Credit StreamReply::Take(v1::StreamStepsResponse* out) {
   // The swap put the message written before in its place: its memory serves the next frame, unless it is large.
   if (frame.size <= kFrameBytes) spare_ = std::move(frame.message);
   const Credit credit = frame.credit;
+  times->Take(&frame.times);
   frames_.pop_front();
   return credit;
 }

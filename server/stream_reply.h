@@ -12,6 +12,7 @@
 #include "absl/time/time.h"
 #include "lstmd/v1/inference_service.pb.h"
 #include "server/credit.h"
+#include "server/reply_times.h"
 #include "server/stream_frame.h"
 
 namespace lstmd::server {
@@ -22,8 +23,8 @@ namespace lstmd::server {
 // Not thread-safe: guarded by the stream's lock. Its size is bounded by what the stream has in flight.
 class StreamReply {
  public:
-  // `work` has ended well.
-  void AddResult(const StepWork& work);
+  // `work` has ended well at `ended`. `slow`: see ReplyTimes::Add.
+  void AddResult(const StepWork& work, absl::Time ended, bool slow);
   // `bytes`: what a step counted against the stream's memory.
   void AddFailure(uint32_t handle, uint64_t steps_id, uint64_t seq, const absl::Status& status, uint64_t bytes = 0);
   v1::Bound* AddBound();
@@ -34,8 +35,9 @@ class StreamReply {
   void Seal();
 
   bool empty() const { return frames_.empty(); }
-  // Moves the oldest frame out; returns what it answers: results, failures and Bounds. REQUIRES: not empty.
-  Credit Take(v1::StreamStepsResponse* out);
+  // Moves the oldest frame out; returns what it answers: results, failures and Bounds; the results' works are added to
+  // `times`. REQUIRES: not empty.
+  Credit Take(v1::StreamStepsResponse* out, ReplyTimes* times);
   // Forgets everything; returns what it answered.
   Credit Drop();
 
@@ -43,6 +45,7 @@ class StreamReply {
   struct Frame {
     std::unique_ptr<v1::StreamStepsResponse> message;
     Credit credit;
+    ReplyTimes times;
     size_t size = 0;  // about as many bytes on the wire
   };
   // A block that still takes results.

@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "absl/time/clock.h"
 #include "server/errors.h"
 #include "server/logging.h"
 #include "server/rpc.h"
@@ -10,7 +11,12 @@
 namespace lstmd::server {
 
 UnaryWorkCall::UnaryWorkCall(const Context& context, const grpc::CallbackServerContext& call, std::string_view rpc)
-    : context_(context), rpc_(rpc), deadline_(absl::FromChrono(call.deadline())) {
+    : context_(context),
+      call_(call),
+      rpc_(rpc),
+      counters_(Telemetry::Get().Rpc(rpc)),
+      received_(absl::Now()),
+      deadline_(absl::FromChrono(call.deadline())) {
   absl::StatusOr<Caller> caller = Admit(context, call, rpc, Right::kUse);
   if (caller.ok()) {
     caller_ = *std::move(caller);
@@ -67,10 +73,7 @@ void UnaryWorkCall::RunInPool(std::function<void()> job) {
   if (!context_.session_pool->Run(std::move(job))) Fail(PoolFull());
 }
 
-void UnaryWorkCall::Fail(const absl::Status& status) {
-  LogFailure(Plane::kData, rpc_, status);
-  Finish(ToGrpcStatus(status));
-}
+void UnaryWorkCall::Fail(const absl::Status& status) { End(status); }
 
 void UnaryWorkCall::OnCancel() {
   MutexLock lock(&mutex_);
@@ -83,6 +86,7 @@ void UnaryWorkCall::OnCancel() {
 void UnaryWorkCall::OnDone(Work* work, const absl::Status& status) {
   MutexLock lock(&mutex_);
   open_batches_.Enter();
+  if (status.ok()) times_.Add(*work, received_, absl::Now(), context_.slow_log->on());
   OnWorkDone(*static_cast<ItemWork*>(work), status);
   --pending_;
 }
@@ -104,9 +108,30 @@ bool UnaryWorkCall::MayFinish() {
 
 void UnaryWorkCall::FinishCall() {
   caller_.Leave(works_.size());
-  const absl::Status status = Complete();
-  if (!status.ok()) LogFailure(Plane::kData, rpc_, status);
+  End(Complete());
+}
+
+void UnaryWorkCall::End(const absl::Status& status) {
+  if (!status.ok()) ReportItem(status);
+  code_ = status.code();
+  finished_at_ = absl::Now();
   Finish(ToGrpcStatus(status));
+}
+
+// gRPC: the reply is on its way, and no reaction runs any more.
+void UnaryWorkCall::OnDone() {
+  const absl::Time now = absl::Now();
+  counters_.Ended(code_);
+  counters_.duration.Add(ToTicks(now - received_));
+  std::optional<RequestTimes> slow = times_.Written(now, *context_.slow_log);
+  if (!slow && context_.slow_log->IsSlow(now - received_)) {
+    slow.emplace();  // nothing of it was done
+    slow->received = received_;
+    slow->ended = finished_at_;
+    slow->written = now;
+  }
+  if (slow) context_.slow_log->Report(rpc_, *slow, call_);
+  delete this;
 }
 
 }  // namespace lstmd::server

@@ -19,7 +19,10 @@
 #include "server/caller.h"
 #include "server/context.h"
 #include "server/convert_tensor.h"
+#include "server/logging.h"
 #include "server/open_batches.h"
+#include "server/reply_times.h"
+#include "server/telemetry.h"
 
 namespace lstmd::server {
 
@@ -36,7 +39,7 @@ class UnaryWorkCall : public grpc::ServerUnaryReactor, private WorkSink {
  public:
   void Start();
   void OnCancel() final;
-  void OnDone() final { delete this; }
+  void OnDone() final;
 
  protected:
   UnaryWorkCall(const Context& context, const grpc::CallbackServerContext& call, std::string_view rpc);
@@ -59,6 +62,9 @@ class UnaryWorkCall : public grpc::ServerUnaryReactor, private WorkSink {
   // All work has ended: completes the reply and returns the status of the call.
   virtual absl::Status Complete() = 0;
 
+  // Counts and logs an item of the call that failed.
+  void ReportItem(const absl::Status& status) const { LogFailure(Plane::kData, rpc_, status, &call_); }
+
   const Context& context() const { return context_; }
   const Caller& caller() const { return caller_; }
   FloatScratch& scratch() { return scratch_; }
@@ -68,9 +74,13 @@ class UnaryWorkCall : public grpc::ServerUnaryReactor, private WorkSink {
   void OnBatchEnd() final;
   bool MayFinish() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void FinishCall();
+  void End(const absl::Status& status);
 
   const Context& context_;
+  const grpc::CallbackServerContext& call_;
   const std::string_view rpc_;
+  RpcCounters& counters_;
+  const absl::Time received_;
   const absl::Time deadline_;
   absl::Status admission_;
   Caller caller_;
@@ -82,6 +92,9 @@ class UnaryWorkCall : public grpc::ServerUnaryReactor, private WorkSink {
   OpenBatches open_batches_ ABSL_GUARDED_BY(mutex_);
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
+  ReplyTimes times_;         // under the lock until the call is finished
+  absl::StatusCode code_{};  // how it was finished, and when
+  absl::Time finished_at_;
 };
 
 }  // namespace lstmd::server

@@ -31,6 +31,7 @@ struct Context {
 
 void AddModelCommands(CLI::App* app, Context* context);    // models, load, unload, info
 void AddSessionCommands(CLI::App* app, Context* context);  // sessions, create, get, state, reset, delete
+void AddAdminCommands(CLI::App* app, Context* context);    // top, log-level
 void AddStepCommand(CLI::App* app, Context* context);
 void AddStreamCommand(CLI::App* app, Context* context);
 void AddRunCommand(CLI::App* app, Context* context);

@@ -49,6 +49,7 @@ int Main(int argc, char** argv) {
       "lstmctl COMMAND --help says more about one, with an example.\nExit status: 0 done, 1 failed, 2 wrong use.");
   AddModelCommands(&app, &context);
   AddSessionCommands(&app, &context);
+  AddAdminCommands(&app, &context);
   AddStepCommand(&app, &context);
   AddStreamCommand(&app, &context);
   AddRunCommand(&app, &context);

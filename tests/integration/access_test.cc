@@ -12,6 +12,7 @@
 #include "google/protobuf/dynamic_message.h"
 #include "grpcpp/generic/generic_stub.h"
 #include "inference/grpc_service.grpc.pb.h"
+#include "lstmd/v1/admin_service.pb.h"
 #include "server/credentials_file.h"
 #include "tests/integration/oip_client.h"
 #include "tests/integration/server_fixture.h"
@@ -28,7 +29,7 @@ constexpr char kBeta[] = "lstmd_beta";
 constexpr char kOps[] = "lstmd_ops";
 
 const char* const kServices[] = {"lstmd.v1.InferenceService", "lstmd.v1.SessionService", "lstmd.v1.ModelService",
-                                 "inference.GRPCInferenceService"};
+                                 "lstmd.v1.AdminService", "inference.GRPCInferenceService"};
 
 std::string Line(const std::string& tenant, const std::string& role, const std::string& token) {
   const server::Sha256 hash = server::HashOf(token);
@@ -108,6 +109,7 @@ class AccessTest : public ServerTest {
   std::vector<const google::protobuf::MethodDescriptor*> Methods() {
     // Links the descriptors in.
     EXPECT_NE(inference::ModelInferRequest::descriptor(), nullptr);
+    EXPECT_NE(v1::GetStatsRequest::descriptor(), nullptr);
     std::vector<const google::protobuf::MethodDescriptor*> methods;
     for (const char* name : kServices) {
       const auto* service = google::protobuf::DescriptorPool::generated_pool()->FindServiceByName(name);
@@ -145,8 +147,9 @@ TEST_F(AccessTest, NoRpcButTheProbesLetsAStrangerIn) {
 
 TEST_F(AccessTest, WhatChangesTheServerIsForAdmins) {
   StartCpu();
-  const std::set<std::string> admin = {"LoadModel",           "UnloadModel",           "UpdateWeights", "Drain",
-                                       "RepositoryModelLoad", "RepositoryModelUnload", "LogSettings",   "TraceSetting"};
+  const std::set<std::string> admin = {
+      "LoadModel",   "UnloadModel",  "UpdateWeights", "Drain",       "RepositoryModelLoad", "RepositoryModelUnload",
+      "LogSettings", "TraceSetting", "GetStats",      "SetLogLevel", "GetLogLevel"};
   size_t found = 0;
   for (const auto* method : Methods()) {
     if (admin.count(method->name()) == 0) continue;

@@ -1,0 +1,51 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""What it costs to be watched: throughput with a scrape every second to that without, as a ratio.
+
+scrape_cost.py BIN [--rounds N] [--seconds S] [--every E]. Rounds of both kinds take turns, so that what else the
+machine does hits both; the ratio is that of the medians. Not a test: it says what it finds.
+"""
+import json
+import statistics
+import subprocess
+import threading
+import time
+
+import common
+
+
+def bench(options, server):
+    answer = subprocess.run([options.bin / "lstmctl", "--server", server.address, "--json", "bench", "--model", "sunspots",
+                             "--seconds", str(options.seconds), "--warmup", "0.3"], capture_output=True, text=True, check=True)
+    return json.loads(answer.stdout)["steps_per_second"]
+
+
+def scrape_until(server, every, stop, times):
+    while not stop.wait(every):
+        start = time.perf_counter()
+        server.get("/metrics")
+        times.append(time.perf_counter() - start)
+
+
+def main():
+    options = common.arguments(__doc__.splitlines()[0], ("--rounds", {"type": int, "default": 5}),
+                               ("--seconds", {"type": float, "default": 3.0}), ("--every", {"type": float, "default": 1.0}))
+    quiet, watched, times = [], [], []
+    with common.server(options.bin) as server:
+        bench(options, server)
+        for _ in range(options.rounds):
+            quiet.append(bench(options, server))
+            stop = threading.Event()
+            thread = threading.Thread(target=scrape_until, args=(server, options.every, stop, times))
+            thread.start()
+            watched.append(bench(options, server))
+            stop.set()
+            thread.join()
+    ratio = statistics.median(watched) / statistics.median(quiet)
+    print(json.dumps({"steps_per_second_quiet": [round(x) for x in quiet], "steps_per_second_watched": [round(x) for x in watched],
+                      "scrape_milliseconds": round(1000 * statistics.median(times), 3), "scrapes": len(times),
+                      "scraped_every_seconds": options.every, "ratio": round(ratio, 4)}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
