@@ -25,6 +25,7 @@ add_library(lstmd_engine STATIC
   scheduler.cc
   scheduler_durable.cc
   scheduler_sessions.cc
+  scheduler_spill.cc
   scheduler_worker.cc
   session.cc
   session_store.cc)

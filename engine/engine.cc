@@ -28,16 +28,25 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(EngineOptions options,
   if (options.scheduler.max_batch_size == 0 || options.scheduler.slice_units == 0) {
     return InvalidArgument("OPTIONS", "max_batch_size and slice_units: want at least 1");
   }
-  return std::make_unique<EngineImpl>(std::move(options), std::move(backends));
+  std::unique_ptr<SpillDisk> spill_disk;
+  if (!options.spill.folder.empty() && options.spill.max_resident_sessions != 0) {
+    absl::StatusOr<std::unique_ptr<SpillDisk>> opened = OpenSpillDisk(options.spill.folder);
+    if (!opened.ok()) return opened.status();
+    spill_disk = *std::move(opened);
+  }
+  return std::make_unique<EngineImpl>(std::move(options), std::move(backends), std::move(spill_disk));
 }
 
-EngineImpl::EngineImpl(EngineOptions options, std::vector<std::unique_ptr<Backend>> backends)
+EngineImpl::EngineImpl(EngineOptions options, std::vector<std::unique_ptr<Backend>> backends,
+                       std::unique_ptr<SpillDisk> spill_disk)
     : options_(std::move(options)), store_(options_.sessions) {
   for (std::unique_ptr<Backend>& backend : backends) {
     schedulers_.push_back(std::make_unique<Scheduler>(
         std::move(backend), options_.scheduler, options_.sessions.replay_ring, options_.clock,
         [this](const Session& session) { store_.Erase(session, SessionEnd::kDeleted, options_.clock->Now()); }));
   }
+  spill_space_->folder = std::move(spill_disk);
+  for (const auto& scheduler : schedulers_) scheduler->UseSpill(spill_space_, options_.spill);
   if (has_store()) {
     checkpointer_ = std::make_unique<Checkpointer>(options_.store, options_.clock, [this](absl::Time now) {
       absl::Time next = absl::InfiniteFuture();

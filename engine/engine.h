@@ -88,12 +88,29 @@ struct DurabilityOptions {
   absl::Duration moved_hold = absl::Seconds(5);
 };
 
+// Sessions that are not in use may leave their device, for host memory and then for a disk, and come back with their
+// next step.
+struct SpillOptions {
+  // Sessions on devices; above it those that are longest idle leave. 0: no bound, and nothing ever leaves. Less: less
+  // memory of devices, more sessions that have to be brought back.
+  uint64_t max_resident_sessions = 0;
+  // Host memory for their states; above it they go to `folder`, or, where there is none, new sessions are refused with
+  // RESOURCE_EXHAUSTED / SPILL_MEMORY. What a session costs besides its state, some 500 bytes, is not in it.
+  uint64_t host_bytes = uint64_t{1} << 30;
+  // Wiped at the start. Empty: none.
+  std::string folder;
+};
+
+// Where a session's state is.
+enum class Residency : uint8_t { kDevice, kHost, kDisk, kStore };
+
 struct EngineOptions {
   // Folder NAME/VERSION/…; empty: no repository.
   std::string repository;
   SchedulerOptions scheduler;
   SessionOptions sessions;
   DurabilityOptions durability;
+  SpillOptions spill;
   std::shared_ptr<StateStore> store;  // nullptr: sessions are lost with the server
   Clock* clock = Clock::Real();
 };
@@ -138,7 +155,8 @@ struct SessionInfo {
   std::map<std::string, std::string> labels;
   Durability durability = Durability::kNone;
   uint64_t durable_seq = 0;  // last_seq that is safe in the store
-  bool in_store = false;     // and nowhere else: the next step brings it here
+  Residency residency = Residency::kDevice;
+  bool pinned = false;
   std::optional<StateValues> state;
 };
 
@@ -151,6 +169,7 @@ struct CreateSessionParams {
   absl::Time expire_time = absl::InfiniteFuture();
   std::map<std::string, std::string> labels;
   std::optional<Durability> durability;
+  bool pinned = false;  // never leaves its device
   std::optional<StateValues> initial_state;
   bool exists_ok = false;
 };
@@ -170,6 +189,7 @@ struct UpdateSessionParams {
   std::optional<absl::Time> expire_time;
   std::optional<std::map<std::string, std::string>> labels;
   std::optional<Durability> durability;
+  std::optional<bool> pinned;
   std::optional<StateValues> state;
 };
 
@@ -193,6 +213,13 @@ struct EngineStats {
   uint64_t checkpoints_waiting = 0;
   absl::Duration checkpoint_time;  // of the last group
   uint64_t sessions_restored = 0;
+  // Spilling: where sessions are now, and moves so far, out and back.
+  uint64_t sessions_resident = 0;
+  uint64_t sessions_on_host = 0;
+  uint64_t sessions_on_disk = 0;
+  uint64_t spill_host_bytes = 0;
+  uint64_t spills = 0;
+  uint64_t spill_restores = 0;
 };
 
 struct Handover {
@@ -252,9 +279,10 @@ class Engine {
   // pointer lives. create_if_missing: with the default version's initial state.
   virtual absl::StatusOr<std::shared_ptr<Session>> FindSession(std::string_view model, std::string_view id,
                                                                bool create_if_missing) = 0;
-  // FindSession answers from memory, and with a store creates nothing. Where it finds none and this says true, the
-  // session may be in the store, and RestoreSession, which blocks, is the one to ask.
   virtual bool has_store() const = 0;
+  // FindSession never blocks. Where this says true it creates nothing, and what it does not find may be in the store:
+  // RestoreSession, which blocks, is the one to ask.
+  virtual bool may_block() const = 0;
   // The living session, or the stored one, claimed and brought here in its next epoch, or, with create_if_missing, a
   // new one. Errors besides those of FindSession: UNAVAILABLE / STORE_UNAVAILABLE, UNAVAILABLE / SESSION_MOVED or
   // ABORTED / SESSION_FENCED for one that was taken over a moment ago, DATA_LOSS / SNAPSHOT_CHECKSUM,

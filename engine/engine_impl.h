@@ -24,7 +24,9 @@ namespace lstmd {
 // Puts registry, session store and schedulers together: engine.cc, engine_models.cc, engine_sessions.cc.
 class EngineImpl final : public Engine {
  public:
-  EngineImpl(EngineOptions options, std::vector<std::unique_ptr<Backend>> backends);
+  // `spill_disk`: nullptr for none.
+  EngineImpl(EngineOptions options, std::vector<std::unique_ptr<Backend>> backends,
+             std::unique_ptr<SpillDisk> spill_disk);
   ~EngineImpl() override;
 
   absl::StatusOr<ModelInfo> LoadModel(std::string_view name, int64_t version, std::string_view device) override;
@@ -50,6 +52,7 @@ class EngineImpl final : public Engine {
   absl::StatusOr<std::shared_ptr<Session>> FindSession(std::string_view model, std::string_view id,
                                                        bool create_if_missing) override;
   bool has_store() const override { return options_.store != nullptr; }
+  bool may_block() const override { return has_store() || options_.spill.max_resident_sessions != 0; }
   absl::StatusOr<std::shared_ptr<Session>> RestoreSession(std::string_view model, std::string_view id,
                                                           bool create_if_missing) override;
   absl::StatusOr<SessionInfo> CheckpointSession(std::string_view model, std::string_view id) override;
@@ -136,6 +139,7 @@ class EngineImpl final : public Engine {
   const EngineOptions options_;
   ModelRegistry registry_;
   SessionStore store_;
+  std::shared_ptr<SpillSpace> spill_space_ = std::make_shared<SpillSpace>();
   std::atomic<bool> draining_{false};
   // One per device, in order of preference. They stop first: what they end refers to the rest.
   std::vector<std::unique_ptr<Scheduler>> schedulers_;

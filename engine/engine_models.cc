@@ -109,6 +109,7 @@ absl::StatusOr<std::shared_ptr<Model>> EngineImpl::MakeModel(std::string_view na
   parts.parameters = ParameterCount(weights);
   parts.initial_h = Copy(weights.initial_h);
   parts.initial_c = Copy(weights.initial_c);
+  parts.spill_space = spill_space_;
   parts.scheduler = *scheduler;
   parts.backend = (*scheduler)->backend();
   absl::StatusOr<std::unique_ptr<DeviceModel>> device_model = parts.backend->Load(spec, weights);

@@ -74,6 +74,7 @@ absl::StatusOr<std::shared_ptr<Session>> EngineImpl::Living(std::string_view mod
 
 absl::StatusOr<std::shared_ptr<Session>> EngineImpl::NewSession(const CreateSessionParams& params,
                                                                 std::shared_ptr<Model> model, std::string id) const {
+  if (absl::Status status = model->scheduler().MakeRoom(); !status.ok()) return status;
   const absl::StatusOr<Slot> slot = model->pool().Allocate();
   if (!slot.ok()) return slot.status();
   Scheduler& scheduler = model->scheduler();
@@ -86,6 +87,7 @@ absl::StatusOr<std::shared_ptr<Session>> EngineImpl::NewSession(const CreateSess
   settings.idle_ttl = params.idle_ttl.value_or(options_.sessions.idle_ttl);
   settings.expire_time = params.expire_time;
   settings.labels = params.labels;
+  settings.pinned = params.pinned;
   scheduler.Configure(*session, settings);
   return session;
 }
@@ -126,6 +128,7 @@ absl::StatusOr<std::shared_ptr<Session>> EngineImpl::AddSession(
     if (inserted == *session) {
       // An unload by force that did not see it in the store leaves it to us.
       if (model->closed()) EndSessionsOf(*model);
+      model->scheduler().Track(*session);
       return session;
     }
   }
@@ -178,7 +181,7 @@ absl::StatusOr<SessionInfo> EngineImpl::CreateSession(const CreateSessionParams&
 
 absl::StatusOr<std::shared_ptr<Session>> EngineImpl::FindSession(std::string_view model, std::string_view id,
                                                                  bool create_if_missing) {
-  return FindOrMake(model, id, create_if_missing && !has_store());
+  return FindOrMake(model, id, create_if_missing && !may_block());
 }
 
 absl::StatusOr<std::shared_ptr<Session>> EngineImpl::FindOrMake(std::string_view model, std::string_view id,

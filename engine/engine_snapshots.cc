@@ -69,6 +69,7 @@ absl::StatusOr<std::shared_ptr<Model>> EngineImpl::ModelFor(std::string_view nam
 
 absl::StatusOr<std::shared_ptr<Session>> EngineImpl::SessionFrom(const Snapshot& snapshot, std::shared_ptr<Model> model,
                                                                  std::string id, uint64_t epoch) const {
+  if (absl::Status status = model->scheduler().MakeRoom(); !status.ok()) return status;
   const absl::StatusOr<Slot> slot = model->pool().Allocate();
   if (!slot.ok()) return slot.status();
   Scheduler& scheduler = model->scheduler();

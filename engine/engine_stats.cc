@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Moments of the engine, for whoever shows them.
+#include <algorithm>
 #include <utility>
 
 #include "engine/engine_impl.h"
@@ -13,6 +14,15 @@ EngineStats EngineImpl::Stats() const {
   stats.sessions = store_.size();
   stats.models = registry_.ready();
   for (const auto& scheduler : schedulers_) scheduler->AddStats(&stats);
+  const auto count = [](const std::atomic<int64_t>& value) {
+    return static_cast<uint64_t>(std::max<int64_t>(0, value.load(std::memory_order_relaxed)));
+  };
+  stats.sessions_resident = count(spill_space_->resident);
+  stats.sessions_on_host = count(spill_space_->host);
+  stats.sessions_on_disk = count(spill_space_->disk);
+  stats.spill_host_bytes = count(spill_space_->host_bytes);
+  stats.spills = spill_space_->spilled.load(std::memory_order_relaxed);
+  stats.spill_restores = spill_space_->restored.load(std::memory_order_relaxed);
   stats.sessions_restored = restored_.load(std::memory_order_relaxed);
   if (checkpointer_ != nullptr) {
     const CheckpointStats saves = checkpointer_->stats();

@@ -32,7 +32,8 @@ SessionInfo InfoOf(const Snapshot& snapshot) {
   info.expire_time = snapshot.expire_time;
   info.labels = snapshot.labels;
   info.durability = snapshot.durability;
-  info.in_store = true;
+  info.residency = Residency::kStore;
+  info.pinned = snapshot.pinned;
   return info;
 }
 

@@ -15,6 +15,7 @@
 #include "engine/model_counters.h"
 #include "engine/mutex.h"
 #include "engine/spec.h"
+#include "engine/store/spill_space.h"
 
 namespace lstmd {
 
@@ -37,6 +38,8 @@ struct ModelParts {
   std::unique_ptr<StatePool> pool;
   // Outlives all work on the model, not the model.
   Scheduler* scheduler = nullptr;
+  // Outlives its sessions.
+  std::shared_ptr<SpillSpace> spill_space = std::make_shared<SpillSpace>();
 };
 
 // A loaded model: weights and states on a device, and the queue of its work. Held by the registry, by its sessions and
@@ -57,6 +60,7 @@ class Model {
   ModelCounters& counters() const { return *counters_; }
   // For those that still count when the model may be gone.
   const std::shared_ptr<ModelCounters>& shared_counters() const { return counters_; }
+  const std::shared_ptr<SpillSpace>& spill_space() const { return parts_.spill_space; }
 
   // Counts a session that lives on this model. False: the model is closed.
   bool AddSession();

@@ -173,6 +173,7 @@ void Scheduler::Advance(Session& session, Work* work, Endings* endings) {
       work = state.lane.Leave();
       continue;
     }
+    if (!stopping_ && !state.refuse_queued && AskForPageIn(work)) return;
     absl::Status status;
     if (Resolve(session, work, &status)) {
       if (!HoldBack(work)) MakeReady(work);
@@ -183,6 +184,7 @@ void Scheduler::Advance(Session& session, Work* work, Endings* endings) {
     End(work, std::move(status), endings);
     work = state.lane.Leave();
   }
+  NoteIdle(session);
 }
 
 absl::Status Scheduler::Gone(const Session& session) const {

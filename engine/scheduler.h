@@ -20,6 +20,7 @@
 #define LSTMD_ENGINE_SCHEDULER_H_
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -68,6 +69,9 @@ class Scheduler {
   // another's (`owner`, "" if not known), before anybody hears.
   using SessionMovedCall = std::function<void(const Session& session, std::string_view owner)>;
   void UseStore(Checkpointer* checkpointer, const DurabilityOptions& options, SessionMovedCall session_moved);
+  // Same. `call`: without locks, when a session has left its device (kHost) or is back (kDevice).
+  using SessionSpillCall = std::function<void(const Session& session, Residency residency)>;
+  void UseSpill(std::shared_ptr<SpillSpace> space, const SpillOptions& options, SessionSpillCall call = nullptr);
   // Ends all work with UNAVAILABLE / DRAINING, but for what is with the checkpointer, which ends it. Again: nothing.
   void Stop() ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -112,6 +116,13 @@ class Scheduler {
   void WaitForTurn(Session& session);
   // Closes it as expired if it is past its expire_time, or idle past its idle_ttl with no work in flight.
   bool CloseIfDue(Session& session) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // --- Spilling (scheduler_spill.cc). ---
+  // Before a slot is taken for a session: others leave until there is room for one more. RESOURCE_EXHAUSTED /
+  // SPILL_MEMORY or STORE_FULL when there is nowhere to go. Blocks.
+  absl::Status MakeRoom() ABSL_LOCKS_EXCLUDED(mutex_);
+  // From now on the session may leave when it is idle.
+  void Track(const std::shared_ptr<Session>& session) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // --- The store (scheduler_durable.cc). Errors of the store as they are. ---
   // What the store knows of a session that nobody else has yet. `stored`: it is there, as it is here.
@@ -204,6 +215,32 @@ class Scheduler {
   // Same, after a change that no step made, of a session that is to be safe.
   absl::Status SaveChange(Session& session) ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // Spilling. An idle session that may leave, in the order in which they became idle; valid while the stamp is.
+  struct IdleEntry {
+    std::weak_ptr<Session> session;
+    uint64_t stamp;
+  };
+  using IdleQueue = std::deque<IdleEntry>;
+  // The lane of `session` is empty.
+  void NoteIdle(Session& session) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The longest idle one, with its lane, to be given back with GiveBackMoved. nullptr: none.
+  std::shared_ptr<Session> TakeIdle(IdleQueue* queue, Residency residency) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void GiveBackMoved(Session& session) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Moves one off the device. False: there is none to move, or the device failed.
+  bool SpillOne() ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status MakeHostRoom() ABSL_LOCKS_EXCLUDED(mutex_);
+  // Moves some from the host to disk. False: there are none, or *status says why not.
+  bool DemoteSome(absl::Status* status) ABSL_LOCKS_EXCLUDED(mutex_);
+  // h, c and replies of a session that is out. These four are of whoever has its lane.
+  absl::StatusOr<Snapshot> ReadSpilled(const Session& session) const;
+  void DropSpilled(Session& session);
+  absl::Status PageIn(Session& session) ABSL_LOCKS_EXCLUDED(mutex_);
+  void RefillRing(Session& session, const Snapshot& snapshot) const;
+  // Whether the session of `work`, head of its lane, has to be brought back first, which is asked for.
+  bool AskForPageIn(Work* work) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void PagerLoop() ABSL_LOCKS_EXCLUDED(mutex_);
+  void StopPager() ABSL_LOCKS_EXCLUDED(mutex_);
+
   void EndSession(Session& session, SessionEnd end) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // A step with end_session is done.
   void EndByStep(Session& session) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -241,7 +278,9 @@ class Scheduler {
   bool Idle() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return queued_ == 0 && reporting_ == 0; }
 
   // Runs `action` while it has the session; without the lock. SESSION_NOT_FOUND when the session has ended before.
-  absl::Status InTurn(Session& session, absl::FunctionRef<absl::Status()> action) ABSL_LOCKS_EXCLUDED(mutex_);
+  // `off_device`: it may be while the session is spilled.
+  absl::Status InTurn(Session& session, absl::FunctionRef<absl::Status()> action, bool off_device = false)
+      ABSL_LOCKS_EXCLUDED(mutex_);
   // All of it but replies up to `after_seq`. The caller has the lane.
   absl::Status CopyOut(const Session& session, uint64_t after_seq, Snapshot* snapshot) const
       ABSL_LOCKS_EXCLUDED(mutex_);
@@ -261,6 +300,9 @@ class Scheduler {
   Checkpointer* checkpointer_ = nullptr;
   DurabilityOptions durability_;
   SessionMovedCall session_moved_;
+  std::shared_ptr<SpillSpace> space_;
+  SpillOptions spill_;
+  SessionSpillCall session_spill_;
 
   mutable Mutex mutex_;
   CondVar work_ready_;
@@ -270,6 +312,11 @@ class Scheduler {
   uint64_t queued_ ABSL_GUARDED_BY(mutex_) = 0;              // accepted and not ended
   uint32_t reporting_ ABSL_GUARDED_BY(mutex_) = 0;           // threads that tell sinks of accepted work
   uint32_t idle_waiters_ ABSL_GUARDED_BY(mutex_) = 0;
+  CondVar pager_wake_;
+  WorkList page_ins_ ABSL_GUARDED_BY(mutex_);
+  IdleQueue idle_resident_ ABSL_GUARDED_BY(mutex_);
+  IdleQueue idle_host_ ABSL_GUARDED_BY(mutex_);
+  uint64_t idle_stamp_ ABSL_GUARDED_BY(mutex_) = 0;
   std::multimap<absl::Time, std::weak_ptr<Session>> due_saves_ ABSL_GUARDED_BY(mutex_);  // periodic ones
   bool worker_waits_ ABSL_GUARDED_BY(mutex_) = false;
   bool running_ ABSL_GUARDED_BY(mutex_) = false;  // a thread has the device
@@ -292,6 +339,7 @@ class Scheduler {
   Endings failed_;  // before or after the device call
   Endings endings_;
 
+  std::thread pager_;
   std::thread worker_;  // last: it uses all the others
 };
 

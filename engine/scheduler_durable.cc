@@ -317,48 +317,57 @@ absl::Status Scheduler::SaveChange(Session& session) {
 }
 
 absl::Status Scheduler::Checkpoint(Session& session) {
-  return InTurn(session, [&] {
-    {
-      MutexLock lock(&mutex_);
-      SessionState& state = StateOf(session);
-      if (state.durable == nullptr) {
-        state.durable = std::make_unique<DurableState>();
-        state.durable->claim = RandomBits();
-      }
-    }
-    return SaveInTurn(session, false);
-  });
+  return InTurn(
+      session,
+      [&] {
+        {
+          MutexLock lock(&mutex_);
+          SessionState& state = StateOf(session);
+          if (state.durable == nullptr) {
+            state.durable = std::make_unique<DurableState>();
+            state.durable->claim = RandomBits();
+          }
+        }
+        return SaveInTurn(session, false);
+      },
+      true);
 }
 
 absl::Status Scheduler::SetDurability(Session& session, Durability durability) {
-  return InTurn(session, [&]() -> absl::Status {
-    bool was = false;
-    {
-      MutexLock lock(&mutex_);
-      SessionState& state = StateOf(session);
-      was = state.durable != nullptr;
-      if (!was && durability == Durability::kNone) return absl::OkStatus();
-      if (!was) {
-        state.durable = std::make_unique<DurableState>();
-        state.durable->claim = RandomBits();
-      }
-      state.durable->durability = durability;
-    }
-    // What the store had is of no use to one that goes on without it.
-    return SaveInTurn(session, durability == Durability::kNone);
-  });
+  return InTurn(
+      session,
+      [&]() -> absl::Status {
+        bool was = false;
+        {
+          MutexLock lock(&mutex_);
+          SessionState& state = StateOf(session);
+          was = state.durable != nullptr;
+          if (!was && durability == Durability::kNone) return absl::OkStatus();
+          if (!was) {
+            state.durable = std::make_unique<DurableState>();
+            state.durable->claim = RandomBits();
+          }
+          state.durable->durability = durability;
+        }
+        // What the store had is of no use to one that goes on without it.
+        return SaveInTurn(session, durability == Durability::kNone);
+      },
+      true);
 }
 
 absl::Status Scheduler::EraseInStore(Session& session) {
-  return InTurn(session, [&] {
-    absl::Status status = SaveInTurn(session, true);
-    MutexLock lock(&mutex_);
-    if (status.ok() && session.end() == SessionEnd::kNone) {
-      EndSession(session, SessionEnd::kDeleted);
-      StateOf(session).refuse_queued = true;
-    }
-    return status;
-  });
+  return InTurn(
+      session,
+      [&] {
+        absl::Status status = SaveInTurn(session, true);
+        MutexLock lock(&mutex_);
+        if (status.ok() && session.end() == SessionEnd::kNone) {
+          EndSession(session, SessionEnd::kDeleted);
+          StateOf(session).refuse_queued = true;
+        }
+        return status;
+      },
+      true);
 }
 
 void Scheduler::Forget(const std::shared_ptr<Session>& session) {

@@ -31,7 +31,7 @@ void Scheduler::GiveBackTurn(Session& session) {
   ReportDone();
 }
 
-absl::Status Scheduler::InTurn(Session& session, absl::FunctionRef<absl::Status()> action) {
+absl::Status Scheduler::InTurn(Session& session, absl::FunctionRef<absl::Status()> action, bool off_device) {
   // The lane refers to the turn, which stays in this frame until it is out of it.
   Turn turn;
   absl::Status status;
@@ -41,6 +41,7 @@ absl::Status Scheduler::InTurn(Session& session, absl::FunctionRef<absl::Status(
     if (!TakeTurn(session, &turn)) return Draining();
     if (StateOf(session).refuse_queued) status = Gone(session);
   }
+  if (status.ok() && !off_device) status = PageIn(session);
   if (status.ok()) status = action();
   GiveBackTurn(session);
   return status;
@@ -75,6 +76,8 @@ SessionInfo Scheduler::DescribeLocked(const Session& session) const {
   info.idle_ttl = state.idle_ttl;
   info.expire_time = state.expire_time;
   if (state.labels != nullptr) info.labels = *state.labels;
+  info.residency = state.residency;
+  info.pinned = state.pinned;
   if (state.durable != nullptr) {
     info.durability = state.durable->durability;
     info.durable_seq = state.durable->durable_seq;
@@ -95,7 +98,8 @@ absl::Status Scheduler::Read(Session& session, StateValues* state, SessionInfo* 
 }
 
 absl::Status Scheduler::TakeSnapshot(Session& session, Snapshot* snapshot) {
-  return InTurn(session, [&] { return CopyOut(session, 0, snapshot); });
+  return InTurn(
+      session, [&] { return CopyOut(session, 0, snapshot); }, true);
 }
 
 absl::Status Scheduler::CopyOut(const Session& session, uint64_t after_seq, Snapshot* snapshot) const {
@@ -119,22 +123,36 @@ absl::Status Scheduler::CopyOut(const Session& session, uint64_t after_seq, Snap
     snapshot->idle_ttl = state.idle_ttl;
     snapshot->expire_time = state.expire_time;
     if (state.labels != nullptr) snapshot->labels = *state.labels;
+    snapshot->pinned = state.pinned;
     if (state.durable != nullptr) snapshot->durability = state.durable->durability;
   }
-  return model.pool().Read(session.slot_, absl::MakeSpan(snapshot->h), absl::MakeSpan(snapshot->c));
+  if (session.slot_ != kNoSlot) {
+    return model.pool().Read(session.slot_, absl::MakeSpan(snapshot->h), absl::MakeSpan(snapshot->c));
+  }
+  absl::StatusOr<Snapshot> spilled = ReadSpilled(session);
+  if (!spilled.ok()) return spilled.status();
+  snapshot->h = std::move(spilled->h);
+  snapshot->c = std::move(spilled->c);
+  for (Reply& reply : spilled->replies) {
+    if (reply.seq > after_seq) snapshot->replies.push_back(std::move(reply));
+  }
+  return absl::OkStatus();
+}
+
+void Scheduler::RefillRing(Session& session, const Snapshot& snapshot) const {
+  session.ring_.reset();
+  if (replay_ring_ == 0) return;
+  for (const Reply& reply : snapshot.replies) {
+    if (session.ring_ == nullptr)
+      session.ring_ = std::make_unique<ReplayRing>(replay_ring_, &session.model()->counters().replay_bytes);
+    session.ring_->Put(reply.seq, reply.output(), reply.h(), reply.c());
+  }
 }
 
 absl::Status Scheduler::Adopt(Session& session, const Snapshot& snapshot, uint64_t epoch) {
   absl::Status status = session.model()->pool().Write(session.slot_, snapshot.h, snapshot.c);
   if (!status.ok()) return status;
-  session.ring_.reset();
-  if (replay_ring_ != 0) {
-    for (const Reply& reply : snapshot.replies) {
-      if (session.ring_ == nullptr)
-        session.ring_ = std::make_unique<ReplayRing>(replay_ring_, &session.model()->counters().replay_bytes);
-      session.ring_->Put(reply.seq, reply.output(), reply.h(), reply.c());
-    }
-  }
+  RefillRing(session, snapshot);
   auto labels = snapshot.labels.empty() ? nullptr : std::make_unique<Labels>(snapshot.labels);
   MutexLock lock(&mutex_);
   SessionState& state = StateOf(session);
@@ -144,6 +162,7 @@ absl::Status Scheduler::Adopt(Session& session, const Snapshot& snapshot, uint64
   state.last_step_time = snapshot.last_step_time;
   state.idle_ttl = snapshot.idle_ttl;
   state.expire_time = snapshot.expire_time;
+  state.pinned = snapshot.pinned;
   state.labels.swap(labels);
   UpdateDue(session);
   return status;
@@ -195,6 +214,10 @@ void Scheduler::Configure(Session& session, const UpdateSessionParams& params) {
   if (params.idle_ttl) state.idle_ttl = *params.idle_ttl;
   if (params.expire_time) state.expire_time = *params.expire_time;
   if (params.labels) state.labels.swap(labels);
+  if (params.pinned) {
+    state.pinned = *params.pinned;
+    if (state.lane.idle() && !state.pinned) NoteIdle(session);
+  }
   UpdateDue(session);
 }
 

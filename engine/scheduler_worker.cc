@@ -47,6 +47,7 @@ void Scheduler::Stop() {
   }
   work_ready_.Signal();
   worker_.join();
+  StopPager();
 }
 
 void Scheduler::Loop() {

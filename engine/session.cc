@@ -63,16 +63,32 @@ Session::Session(std::shared_ptr<Model> model, std::string id, Slot slot, absl::
       id_(std::move(id)),
       uid_{RandomBits(), RandomBits()},
       create_time_(create_time),
-      slot_(slot) {}
+      slot_(slot) {
+  ++model_->spill_space()->resident;
+}
 
 Session::Session(std::shared_ptr<Model> model, std::string id, Slot slot, const Snapshot& snapshot)
     : model_(std::move(model)),
       id_(std::move(id)),
       uid_(snapshot.uid),
       create_time_(snapshot.create_time),
-      slot_(slot) {}
+      slot_(slot) {
+  ++model_->spill_space()->resident;
+}
 
-Session::~Session() { model_->pool().Free(slot_); }
+Session::~Session() {
+  SpillSpace& space = *model_->spill_space();
+  if (slot_ != kNoSlot) {
+    model_->pool().Free(slot_);
+    --space.resident;
+  } else if (on_disk_) {
+    space.folder->Erase(uid_);
+    --space.disk;
+  } else {
+    space.host_bytes -= static_cast<int64_t>(spilled_.capacity());
+    --space.host;
+  }
+}
 
 std::string FormatUid(const std::array<uint64_t, 2>& uid) { return absl::StrFormat("%016x%016x", uid[0], uid[1]); }
 

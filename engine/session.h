@@ -62,6 +62,10 @@ struct SessionState {
   std::unique_ptr<DurableState> durable;  // nullptr: lost with the server
   absl::Time end_time;                    // once ended
   bool refuse_queued = false;             // ended by a step: what waits behind it fails too
+  Residency residency = Residency::kDevice;
+  bool pinned = false;      // stays on the device
+  uint64_t idle_stamp = 0;  // of its valid entry among the idle ones (engine/scheduler_spill.cc)
+  Turn* mover = nullptr;    // of whoever moves it out
 };
 
 std::string FormatUid(const std::array<uint64_t, 2>& uid);
@@ -70,7 +74,8 @@ std::string FormatUid(const std::array<uint64_t, 2>& uid);
 // fields, each with its own guard:
 //   - const ones;
 //   - `state_`: the lock of the model's scheduler (Scheduler::StateOf);
-//   - `slot_` and `ring_`: whoever has the session's lane, that is the work or the Turn that Lane calls current.
+//   - `slot_`, `spilled_`, `on_disk_` and `ring_`: whoever has the session's lane, that is the work or the Turn that
+//   Lane calls current.
 // Kept small: there may be a million.
 class Session : public std::enable_shared_from_this<Session> {
  public:
@@ -105,7 +110,9 @@ class Session : public std::enable_shared_from_this<Session> {
   std::atomic<SessionEnd> end_{SessionEnd::kNone};
   std::atomic<int64_t> due_ns_{INT64_MAX};
   SessionState state_;
-  Slot slot_;
+  Slot slot_;            // kNoSlot: it is off the device
+  std::string spilled_;  // its state then, EncodeSnapshot; empty where on_disk_
+  bool on_disk_ = false;
   std::unique_ptr<ReplayRing> ring_;  // made with the first sequenced step
 };
 

@@ -218,6 +218,7 @@ std::string EncodeSnapshot(const Snapshot& snapshot) {
     writer.Put(std::string_view(value));
   }
   writer.Put(static_cast<uint8_t>(snapshot.durability));
+  writer.Put(static_cast<uint8_t>(snapshot.pinned));
   writer.Put(snapshot.h);
   writer.Put(snapshot.c);
   writer.Put(static_cast<uint32_t>(snapshot.replies.size()));
@@ -252,6 +253,9 @@ absl::StatusOr<Snapshot> DecodeSnapshot(std::string_view bytes) {
   const auto durability = reader.Number<uint8_t>();
   if (durability > static_cast<uint8_t>(Durability::kEveryStep)) reader.Fail();
   snapshot.durability = static_cast<Durability>(durability);
+  const auto pinned = reader.Number<uint8_t>();
+  if (pinned > 1) reader.Fail();
+  snapshot.pinned = pinned == 1;
   snapshot.h = reader.Floats();
   snapshot.c = reader.Floats();
   const auto replies = reader.Number<uint32_t>();

@@ -44,6 +44,7 @@ struct Snapshot {
   absl::Time expire_time = absl::InfiniteFuture();
   std::map<std::string, std::string> labels;
   Durability durability = Durability::kNone;
+  bool pinned = false;
   std::vector<float> h;        // [L*D, P or H]
   std::vector<float> c;        // [L*D, H]
   std::vector<Reply> replies;  // kept for replay; of last_seq or before, ascending

@@ -18,7 +18,11 @@ void ToProto(const SessionInfo& info, const ModelSpec* spec, v1::Session* proto)
   proto->set_epoch(info.epoch);
   proto->set_last_seq(info.last_seq);
   proto->set_steps(info.steps);
-  proto->set_residency(info.in_store ? v1::Session::STORE : v1::Session::DEVICE);
+  proto->set_residency(info.residency == Residency::kStore  ? v1::Session::STORE
+                       : info.residency == Residency::kDisk ? v1::Session::DISK
+                       : info.residency == Residency::kHost ? v1::Session::HOST
+                                                            : v1::Session::DEVICE);
+  proto->set_pinned(info.pinned);
   ToProto(info.create_time, proto->mutable_create_time());
   if (info.last_step_time != absl::InfinitePast()) ToProto(info.last_step_time, proto->mutable_last_step_time());
   const int64_t seconds = absl::ToInt64Seconds(info.idle_ttl);

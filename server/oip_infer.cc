@@ -96,7 +96,7 @@ bool OipInference::MayBlock() const {
 }
 
 std::optional<absl::Status> OipInference::StartAtOnce() {
-  if (sequence_.has_initial_state() || context_.engine->has_store()) return std::nullopt;
+  if (sequence_.has_initial_state() || context_.engine->may_block()) return std::nullopt;
   const absl::Status status = CreateSession(std::nullopt);
   if (absl::IsAlreadyExists(status)) return std::nullopt;
   return status;

@@ -249,6 +249,19 @@ void AddFlags(CLI::App* app, ServerOptions* options) {
   watching.AddDuration("--slow-request", &options->slow_request,
                        "Log each request that takes so long, with the time of each part; 0: none");
 
+  Flags spilling(app, "Spilling");
+  SpillOptions& spill = options->engine.spill;
+  spilling
+      .Add(
+          "--max-resident-sessions", &spill.max_resident_sessions,
+          "Sessions whose state is on a device; above it those longest idle leave, and come back with their next step. "
+          "0: no bound")
+      ->check(CLI::NonNegativeNumber);
+  spilling.AddSize("--spill-memory", &spill.host_bytes,
+                   "Host memory for their states; above it they go to --spill-dir");
+  spilling.Add("--spill-dir", &spill.folder, "Folder for what does not fit there, wiped at the start; empty: none")
+      ->type_name("DIR");
+
   Flags logging(app, "Logging");
   logging
       .Add("--log-level", &options->log_level, "trace, debug, info, warn, error or off; lstmctl log-level changes it")

@@ -21,6 +21,7 @@ struct UpdatePaths {
   bool idle_ttl = false;
   bool expire_time = false;
   bool durability = false;
+  bool pinned = false;
   bool state = false;
 };
 
@@ -32,6 +33,7 @@ absl::StatusOr<UpdatePaths> ReadMask(const v1::UpdateSessionRequest& request) {
     paths.idle_ttl = session.has_idle_ttl();
     paths.expire_time = session.has_expire_time();
     paths.durability = session.durability() != v1::Session::DURABILITY_UNSPECIFIED;
+    paths.pinned = session.pinned();
     paths.state = session.has_state();
     return paths;
   }
@@ -45,11 +47,13 @@ absl::StatusOr<UpdatePaths> ReadMask(const v1::UpdateSessionRequest& request) {
       paths.expire_time = true;
     } else if (path == "durability") {
       paths.durability = true;
+    } else if (path == "pinned") {
+      paths.pinned = true;
     } else if (path == "state") {
       paths.state = true;
     } else {
       return InvalidArgument("FIELD_MASK", absl::StrCat("got the path '", Printable(path),
-                                                        "', want labels, idle_ttl, expire_time, durability or state"))
+                                                        "', want labels, idle_ttl, expire_time, durability, pinned or state"))
           .Field(absl::StrCat("update_mask.paths[", i, "]"))
           .With("path", Printable(path));
     }
@@ -94,6 +98,7 @@ absl::Status SessionService::Create(const Caller& caller, const v1::CreateSessio
   if (!durability.ok()) return durability.status();
   CreateSessionParams params;
   params.durability = *durability;
+  params.pinned = request.session().pinned();
   params.model = *model;
   params.owner = caller.owner();
   params.id = request.session_id();
@@ -174,6 +179,7 @@ absl::Status SessionService::Update(const Caller& caller, const v1::UpdateSessio
     if (!time.ok()) return PrefixField(time.status(), "session.expire_time");
     params.expire_time = *time;
   }
+  if (paths->pinned) params.pinned = request.session().pinned();
   if (paths->durability) {
     absl::StatusOr<std::optional<Durability>> durability = ReadDurability(request.session());
     if (!durability.ok()) return durability.status();

@@ -34,7 +34,7 @@ bool WasLost(const absl::Status& status) {
 const ModelSpec& StepTarget::spec() const { return SpecOf(session ? ModelOf(*session) : std::as_const(*model)); }
 
 bool IsInMemory(Engine* engine, const Caller& caller, std::string_view session) {
-  if (!engine->has_store()) return true;
+  if (!engine->may_block()) return true;
   const absl::StatusOr<SessionName> name = ParseSessionName(session, caller);
   return !name.ok() || engine->FindSession(name->model, name->key, false).ok();
 }
@@ -46,7 +46,7 @@ absl::StatusOr<StepTarget> FindTarget(Engine* engine, const Caller& caller, std:
   StepTarget target;
   target.name = *name;
   absl::StatusOr<std::shared_ptr<Session>> found = engine->FindSession(name->model, name->key, false);
-  if (!found.ok() && engine->has_store()) {
+  if (!found.ok() && engine->may_block()) {
     // It went between IsInMemory and now, or there is no thread that may block.
     if (lookup == Lookup::kMemory) return PoolFull();
     found = engine->RestoreSession(name->model, name->key, false);

@@ -80,7 +80,7 @@ void StepStream::WorkDone(Work* ended, const absl::Status& status) {
 // --- Frames in. ---
 
 bool StepStream::MayBlock() {
-  if (!context_.engine->has_store()) return false;
+  if (!context_.engine->may_block()) return false;
   MutexLock lock(&mutex_);
   const auto& binds = reading_frame_.front().request.binds();
   return !std::all_of(binds.begin(), binds.end(),

@@ -130,7 +130,7 @@ TEST_F(DurabilityTest, ASessionIsThereAfterACrashWithItsReplies) {
   Crash();
   EXPECT_FALSE(engine_->FindSession("m", "a", true).ok());  // not from memory
   const SessionInfo stored = *engine_->GetSession("m", "a", true);
-  EXPECT_TRUE(stored.in_store);
+  EXPECT_EQ(stored.residency, Residency::kStore);
   EXPECT_EQ(stored.last_seq, 20u);
   EXPECT_EQ(stored.epoch, 1u);
   EXPECT_EQ(engine_->Stats().sessions, 0u);  // to look does not move it
@@ -139,7 +139,7 @@ TEST_F(DurabilityTest, ASessionIsThereAfterACrashWithItsReplies) {
   EXPECT_THAT(Step("a", 20, &replayed), ElementsAreArray(last));
   EXPECT_TRUE(replayed);
   const SessionInfo after = *engine_->GetSession("m", "a", true);
-  EXPECT_FALSE(after.in_store);
+  EXPECT_EQ(after.residency, Residency::kDevice);
   EXPECT_EQ(after.uid, before.uid);
   EXPECT_EQ(after.create_time, before.create_time);
   EXPECT_EQ(after.epoch, 2u);

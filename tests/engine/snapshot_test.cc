@@ -41,6 +41,7 @@ Snapshot Some() {
   snapshot.expire_time = absl::FromUnixSeconds(253402300799);  // the last second of the year 9999
   snapshot.labels = {{"a", ""}, {"tier", "gold"}};
   snapshot.durability = Durability::kEveryStep;
+  snapshot.pinned = true;
   snapshot.h = {1, 2, std::numeric_limits<float>::infinity()};
   snapshot.c = {std::nanf("17"), -4};
   snapshot.replies = {SomeReply(11, false), SomeReply(12, true)};
@@ -80,6 +81,7 @@ TEST(SnapshotTest, EveryFieldComesBack) {
   EXPECT_EQ(out->expire_time, in.expire_time);
   EXPECT_EQ(out->labels, in.labels);
   EXPECT_EQ(out->durability, in.durability);
+  EXPECT_TRUE(out->pinned);
   EXPECT_EQ(std::memcmp(out->h.data(), in.h.data(), 12), 0);
   EXPECT_EQ(std::memcmp(out->c.data(), in.c.data(), 8), 0);
   ASSERT_EQ(out->replies.size(), 2u);

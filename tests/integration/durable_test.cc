@@ -237,6 +237,45 @@ TEST_F(RocksServerTest, CheckpointSavesOneThatIsNotSaved) {
   EXPECT_EQ(Shown(gone), "NOT_FOUND / SESSION_NOT_FOUND");
 }
 
+class SpillServerTest : public DurableServerTest {};
+
+TEST_F(SpillServerTest, IdleSessionsLeaveTheDeviceAndComeBackUnderAStream) {
+  options_.engine.spill.max_resident_sessions = 3;
+  StartCpu();
+  v1::CreateSessionRequest create;
+  create.set_parent("models/m");
+  create.set_session_id("pinned");
+  create.mutable_session()->set_pinned(true);
+  v1::Session pinned;
+  ASSERT_TRUE(sessions_->CreateSession(Context().get(), create, &pinned).ok());
+  EXPECT_TRUE(pinned.pinned());
+  std::vector<std::string> names;
+  for (int i = 0; i < 10; ++i) names.push_back(SessionName("m", "s" + std::to_string(i)));
+  const std::vector<float> undisturbed = Undisturbed(4);
+  StreamClient stream(inference_.get());
+  ASSERT_TRUE(stream.Write(BindFrame(names)));
+  stream.ReadAnswers(names.size());
+  for (uint64_t seq = 1; seq <= 4; ++seq) {
+    for (uint32_t handle = 0; handle < names.size(); ++handle) {
+      ASSERT_TRUE(stream.Write(StepFrame(seq, {handle}, MakeTensor({1, 3}, InputOf(seq)))));
+    }
+  }
+  stream.ReadAnswers(5 * names.size());
+  EXPECT_TRUE(stream.failures.empty());
+  for (uint32_t handle = 0; handle < names.size(); ++handle) {
+    std::vector<float> outputs;
+    for (const StreamResult& result : stream.results[handle]) {
+      outputs.insert(outputs.end(), result.output.begin(), result.output.end());
+    }
+    EXPECT_THAT(outputs, ElementsAreArray(undisturbed)) << handle;
+  }
+  int out = 0;
+  for (const std::string& name : names) out += Get(name).residency() == v1::Session::HOST ? 1 : 0;
+  EXPECT_GE(out, 7);
+  EXPECT_EQ(Get(SessionName("m", "pinned")).residency(), v1::Session::DEVICE);
+  EXPECT_GT(server_->engine().Stats().spill_restores, 0u);
+}
+
 class RedisServerTest : public DurableServerTest {
  protected:
   RedisProcess redis_;

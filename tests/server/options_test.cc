@@ -107,6 +107,14 @@ TEST(OptionsTest, MistakesAreOneLineAndTwo) {
   }
 }
 
+TEST(OptionsTest, Spilling) {
+  const Parsed parsed = Parse({"--max-resident-sessions", "10", "--spill-memory", "1MiB", "--spill-dir", "x"});
+  ASSERT_TRUE(parsed.options.has_value()) << parsed.err;
+  EXPECT_EQ(parsed.options->engine.spill.max_resident_sessions, 10u);
+  EXPECT_EQ(parsed.options->engine.spill.host_bytes, 1u << 20);
+  EXPECT_EQ(parsed.options->engine.spill.folder, "x");
+}
+
 TEST(OptionsTest, DurabilityNeedsAStore) {
   const Parsed parsed = Parse({"--store", "redis:host:6379", "--durability", "periodic", "--checkpoint-steps", "7",
                                "--checkpoint-interval", "3s", "--advertise", "a:1"});
