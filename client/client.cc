@@ -196,6 +196,20 @@ absl::StatusOr<std::string> Client::SetLogLevel(absl::string_view name) {
   return level.level();
 }
 
+absl::StatusOr<v1::DrainResponse> Client::Drain(std::optional<absl::Duration> timeout) {
+  v1::DrainRequest request;
+  if (timeout) {
+    request.mutable_timeout()->set_seconds(absl::ToInt64Seconds(*timeout));
+    request.mutable_timeout()->set_nanos(
+        static_cast<int32_t>(absl::ToInt64Nanoseconds(*timeout - absl::Trunc(*timeout, absl::Seconds(1)))));
+  }
+  v1::DrainResponse response;
+  const auto context = NewContext();
+  absl::Status status = FromGrpc(models()->Drain(context.get(), request, &response));
+  if (!status.ok()) return status;
+  return response;
+}
+
 absl::StatusOr<Session> Client::CreateSession(absl::string_view model, const CreateSessionOptions& options) {
   v1::CreateSessionRequest request;
   request.set_parent(ModelName(model));
@@ -203,6 +217,8 @@ absl::StatusOr<Session> Client::CreateSession(absl::string_view model, const Cre
   request.set_exists_ok(options.exists_ok);
   v1::Session* session = request.mutable_session();
   session->set_model_version(options.model_version);
+  session->set_durability(options.durability);
+  session->set_pinned(options.pinned);
   session->mutable_labels()->insert(options.labels.begin(), options.labels.end());
   if (options.idle_ttl) {
     absl::Duration rest;

@@ -65,6 +65,9 @@ struct CreateSessionOptions {
   int64_t model_version = 0;               // 0: the default version
   std::optional<absl::Duration> idle_ttl;  // absent: the server's setting; zero: never ends
   std::map<std::string, std::string> labels;
+  // Unspecified: the server's setting. See lstmd.v1.Session.
+  v1::Session::Durability durability = v1::Session::DURABILITY_UNSPECIFIED;
+  bool pinned = false;                 // its state stays on the device
   std::optional<State> initial_state;  // absent: the model's
   bool exists_ok = false;              // answer the living session of that name instead of ALREADY_EXISTS
 };
@@ -111,6 +114,10 @@ class Client {
   // "debug" …; the second answers the level from now on.
   absl::StatusOr<std::string> GetLogLevel();
   absl::StatusOr<std::string> SetLogLevel(absl::string_view level);
+
+  // Has the server save every session, let everybody go, and end. Absent: the server's own setting of how long that may
+  // take.
+  absl::StatusOr<v1::DrainResponse> Drain(std::optional<absl::Duration> timeout = std::nullopt);
 
   // --- Sessions ---
   absl::StatusOr<Session> CreateSession(absl::string_view model, const CreateSessionOptions& options = {});

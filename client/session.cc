@@ -80,6 +80,16 @@ absl::Status Session::SetState(const State& state) {
   return FromGrpc(client_->sessions()->UpdateSession(context.get(), request, &session));
 }
 
+absl::StatusOr<v1::Session> Session::Checkpoint() {
+  v1::CheckpointSessionRequest request;
+  request.set_name(name_);
+  v1::Session session;
+  const auto context = client_->NewContext();
+  absl::Status status = FromGrpc(client_->sessions()->CheckpointSession(context.get(), request, &session));
+  if (!status.ok()) return status;
+  return session;
+}
+
 absl::StatusOr<v1::Session> Session::Reset(const std::optional<State>& initial_state) {
   v1::ResetSessionRequest request;
   request.set_name(name_);

@@ -57,6 +57,8 @@ class Session {
   // Replaces h and c; the epoch rises.
   absl::Status SetState(const State& state);
   // Back to the model's initial state, or the given one; the epoch rises.
+  // Saves it in the server's store now.
+  absl::StatusOr<v1::Session> Checkpoint();
   absl::StatusOr<v1::Session> Reset(const std::optional<State>& initial_state = std::nullopt);
   absl::Status Delete(bool allow_missing = false);
 

@@ -71,7 +71,7 @@ absl::StatusOr<Snapshot> EngineImpl::ReadStored(std::string_view model, std::str
   const absl::Time now = options_.clock->Now();
   if (!stored->owner.empty() && stored->owner != options_.durability.owner) {
     if (absl::Status moved = store_.MovedSince(model, id, now - options_.durability.moved_hold); !moved.ok()) {
-      return SessionMoved(model, id, stored->owner == "?" ? "" : stored->owner);
+      return SessionMoved(model, id, stored->owner == kUnknownOwner ? "" : stored->owner);
     }
   }
   absl::StatusOr<Snapshot> snapshot = ToSnapshot(*stored);

@@ -27,7 +27,7 @@ bool IsFenced(const absl::Status& status) { return absl::IsAborted(status) || ab
 
 std::string OwnerOf(const absl::Status& fenced) {
   for (const auto& [key, value] : GetCause(fenced).metadata) {
-    if (key == "owner_address") return value;
+    if (key == "owner_address" && value != kUnknownOwner) return value;
   }
   return "";
 }

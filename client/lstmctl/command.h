@@ -32,6 +32,7 @@ struct Context {
 void AddModelCommands(CLI::App* app, Context* context);    // models, load, unload, info
 void AddSessionCommands(CLI::App* app, Context* context);  // sessions, create, get, state, reset, delete
 void AddAdminCommands(CLI::App* app, Context* context);    // top, log-level
+void AddDurableCommands(CLI::App* app, Context* context);  // checkpoint, drain
 void AddStepCommand(CLI::App* app, Context* context);
 void AddStreamCommand(CLI::App* app, Context* context);
 void AddRunCommand(CLI::App* app, Context* context);

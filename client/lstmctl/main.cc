@@ -50,6 +50,7 @@ int Main(int argc, char** argv) {
   AddModelCommands(&app, &context);
   AddSessionCommands(&app, &context);
   AddAdminCommands(&app, &context);
+  AddDurableCommands(&app, &context);
   AddStepCommand(&app, &context);
   AddStreamCommand(&app, &context);
   AddRunCommand(&app, &context);

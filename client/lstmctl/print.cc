@@ -148,6 +148,10 @@ Json ToJson(const v1::Session& session) {
   json["idle_ttl_seconds"] =
       static_cast<double>(session.idle_ttl().seconds()) + static_cast<double>(session.idle_ttl().nanos()) * 1e-9;
   if (session.has_expire_time()) json["expire_time"] = Text(session.expire_time());
+  json["residency"] = v1::Session::Residency_Name(session.residency());
+  json["durability"] = v1::Session::Durability_Name(session.durability());
+  json["durable_seq"] = session.durable_seq();
+  json["pinned"] = session.pinned();
   json["labels"] = Json::object();
   for (const auto& [key, value] : session.labels()) json["labels"][key] = value;
   return json;

@@ -24,6 +24,8 @@ struct SessionArguments {
   std::string ttl;
   std::vector<std::string> labels;
   bool exists_ok = false;
+  std::string durability;
+  bool pinned = false;
   bool with_state = false;
   bool allow_missing = false;
   StateFiles files;
@@ -34,6 +36,13 @@ std::string Details(const v1::Session& session) {
       absl::StrCat(ShortName(session.name()), " on version ", session.model_version(), ": ", session.steps(),
                    " steps, epoch ", session.epoch(), ", last seq ", session.last_seq(), ", created ",
                    Text(session.create_time()), ", idle limit ", TtlText(session.idle_ttl()));
+  if (session.durability() > v1::Session::NONE || session.durable_seq() != 0) {
+    absl::StrAppend(&text, ", durability ", v1::Session::Durability_Name(session.durability()), ", safe up to seq ",
+                    session.durable_seq());
+  }
+  if (session.residency() > v1::Session::DEVICE) {
+    absl::StrAppend(&text, ", now on ", v1::Session::Residency_Name(session.residency()));
+  }
   for (const auto& [key, value] : session.labels()) absl::StrAppend(&text, ", ", key, "=", value);
   return text + "\n";
 }
@@ -71,6 +80,11 @@ absl::Status Create(const Context& context, const SessionArguments& arguments) {
   options.id = arguments.id;
   options.model_version = arguments.version;
   options.exists_ok = arguments.exists_ok;
+  options.pinned = arguments.pinned;
+  options.durability = arguments.durability == "none"         ? v1::Session::NONE
+                       : arguments.durability == "periodic"   ? v1::Session::PERIODIC
+                       : arguments.durability == "every_step" ? v1::Session::EVERY_STEP
+                                                              : v1::Session::DURABILITY_UNSPECIFIED;
   if (!arguments.ttl.empty()) {
     absl::Duration ttl;
     if (!absl::ParseDuration(arguments.ttl, &ttl) || ttl < absl::ZeroDuration()) {
@@ -161,6 +175,11 @@ void AddSessionCommands(CLI::App* app, Context* context) {
   create->add_option("--label", arguments->labels, "Something to know it by")
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false);
+  create
+      ->add_option("--durability", arguments->durability, "none, periodic or every_step; without, the server's setting")
+      ->check(CLI::IsMember({"none", "periodic", "every_step"}))
+      ->type_name("NAME");
+  create->add_flag("--pinned", arguments->pinned, "Its state stays on the device, also when it is idle");
   create->add_flag("--exists-ok", arguments->exists_ok, "Take the session of this id if there is one");
   arguments->files.AddTo(create, "Start from this");
   create->footer("Example:\n  lstmctl create sunspots alice --ttl 10m --label owner=me");

@@ -23,6 +23,9 @@
 
 namespace lstmd {
 
+// The owner that a server has which does not know its own address: it is somebody's.
+inline constexpr char kUnknownOwner[] = "?";
+
 struct StoreKey {
   std::string model;  // "sunspots"
   std::string id;     // "alice"

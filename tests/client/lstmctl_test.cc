@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // lstmctl: models, sessions, steps, errors and load.
+#include <filesystem>
 #include <string>
 #include <vector>
 
+#include "engine/store/state_store.h"
 #include "tests/client/lstmctl_fixture.h"
 
 namespace lstmd {
@@ -75,6 +77,28 @@ TEST_F(LstmctlServerTest, LifeOfASession) {
   EXPECT_EQ(Json({"sessions"}).size(), 2u);
 }
 
+TEST_F(LstmctlServerTest, CheckpointAndDrainWithAStore) {
+  const std::string folder = testing::TempDir() + "/lstmctl_store";
+  std::filesystem::remove_all(folder);
+  options_.engine.store = *OpenStore("rocksdb:" + folder);
+  StartCpu();
+  const nlohmann::json made = Json({"create", "m", "a", "--durability", "every_step", "--pinned"});
+  EXPECT_EQ(made["durability"], "EVERY_STEP");
+  EXPECT_EQ(made["pinned"], true);
+  EXPECT_EQ(made["residency"], "DEVICE");
+  Out({"create", "m", "b"});
+  EXPECT_THAT(Out({"checkpoint", "m/b"}), HasSubstr("m/b is safe up to seq 0"));
+  EXPECT_THAT(Out({"get", "m/a"}), HasSubstr("durability EVERY_STEP"));
+  const nlohmann::json drained = Json({"drain", "--within", "10s"});
+  EXPECT_EQ(drained["saved"], 2);
+  EXPECT_EQ(drained["lost"], 0);
+  EXPECT_THAT(Out({"get", "m/a"}), HasSubstr("now on STORE"));
+  EXPECT_THAT(Error({"create", "m", "c"}), HasSubstr("UNAVAILABLE / DRAINING"));
+  options_.engine.store = nullptr;
+  server_.reset();
+  std::filesystem::remove_all(folder);
+}
+
 TEST_F(LstmctlServerTest, ErrorsCanBeActedOn) {
   StartCpu();
   Out({"create", "m", "a"});
@@ -122,7 +146,7 @@ TEST_F(LstmctlServerTest, WrongUseExitsWithTwo) {
 TEST_F(LstmctlServerTest, HelpOfEverySubcommandHasAnExample) {
   const std::string all = RunProcess({LSTMCTL, "--help"}, folder_).out;
   for (const char* const name : {"models", "info", "load", "unload", "sessions", "create", "get", "state", "reset",
-                                 "delete", "step", "stream", "run", "bench", "import"}) {
+                                 "delete", "step", "stream", "run", "bench", "import", "checkpoint", "drain"}) {
     EXPECT_THAT(all, HasSubstr(std::string("\n  ") + name + " "));
     const ProcessResult help = RunProcess({LSTMCTL, name, "--help"}, folder_);
     EXPECT_EQ(help.exit_status, 0);
