@@ -158,7 +158,8 @@ void Scheduler::BeginSave(Save* save) {
     save->write.claim = durable.claim;
     save->write.all_replies = durable.all_replies;
     save->changes = durable.changes;
-    stored = durable.stored;
+    // What was saved once may have been forgotten by the store since: nobody has said that it goes on.
+    stored = durable.stored && durable.durability != Durability::kNone;
     if (!durable.all_replies) after_seq = durable.durable_seq;
     if (!save->erase) {
       durable.all_replies = false;

@@ -47,6 +47,7 @@ if redis.call('EXISTS', KEYS[1]) == 0 then return {} end
 local owner = redis.call('HGET', KEYS[1], 'o')
 redis.call('HINCRBY', KEYS[1], 'e', 1)
 redis.call('HSET', KEYS[1], 'c', ARGV[1], 'o', ARGV[2])
+redis.call('PERSIST', KEYS[1])
 local all = redis.call('HGETALL', KEYS[1])
 all[#all + 1] = 'b'
 all[#all + 1] = owner

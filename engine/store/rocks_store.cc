@@ -247,6 +247,7 @@ absl::StatusOr<StoredSession> RocksStore::Claim(const StoreKey& key, uint64_t cl
   stored.released = head.owner.empty();
   stored.epoch = ++head.epoch;
   stored.claim = head.claim = claim;
+  head.due = INT64_MAX;
   stored.owner = head.owner = owner;
   stored.head = head.bytes;
   absl::Status status = EachReply(key, [&stored](std::string_view, std::string_view value) {

@@ -76,7 +76,8 @@ class StateStore {
   // owner_address, if one is known) for the others where the session is another's or gone.
   virtual std::vector<absl::Status> Write(absl::Span<const StoreWrite> writes) = 0;
 
-  // The session, which from now on is of `claim` and `owner`, in the next epoch. NOT_FOUND / SESSION_NOT_FOUND.
+  // The session, which from now on is of `claim` and `owner`, in the next epoch, and not due until the next write says
+  // when: where it is now it may be idle for as long again. NOT_FOUND / SESSION_NOT_FOUND.
   virtual absl::StatusOr<StoredSession> Claim(const StoreKey& key, uint64_t claim, std::string_view owner) = 0;
 
   // The session as it is. NOT_FOUND / SESSION_NOT_FOUND.

@@ -303,10 +303,15 @@ TEST_P(StoreTest, WhatWasDueIsForgotten) {
   later.expire_time = absl::Now() + absl::Hours(2);
   ASSERT_TRUE(Write(Kind::kCreate, later).ok());
   ASSERT_TRUE(Write(Kind::kCreate, Some("never", 1, 1)).ok());
+  Snapshot soon = Some("claimed", 1, 1);
+  soon.expire_time = absl::Now() - absl::Minutes(59);
+  ASSERT_TRUE(Write(Kind::kCreate, soon).ok());
+  ASSERT_TRUE(store_->Claim({"m", "claimed"}, kOther, "").ok());
   ASSERT_TRUE(store_->Sweep(absl::Now()).ok());
   EXPECT_FALSE(store_->Read({"m", "due"}).ok());
   EXPECT_TRUE(store_->Read({"m", "later"}).ok());
   EXPECT_TRUE(store_->Read({"m", "never"}).ok());
+  EXPECT_TRUE(store_->Read({"m", "claimed"}).ok());
 }
 
 TEST_P(StoreTest, DamageIsSeen) {

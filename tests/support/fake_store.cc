@@ -120,6 +120,7 @@ absl::StatusOr<StoredSession> FakeStore::Claim(const StoreKey& key, uint64_t cla
   ++stored.epoch;
   stored.claim = claim;
   stored.owner = owner;
+  it->second.due = absl::InfiniteFuture();
   StoredSession answer = stored;
   answer.released = released;
   return answer;
