@@ -37,6 +37,11 @@ TEST_F(LstmctlFilesTest, StreamIsRunStepByStep) {
   EXPECT_EQ(Out({"stream", "m", csv}), run);
   EXPECT_EQ(Out({"stream", "m"}, kRows), run) << "from standard input";
   EXPECT_EQ(Out({"stream", "m", csv, "--in-flight", "1"}), run);
+  EXPECT_EQ(Out({"stream", "m", csv, "--resume"}), run);
+  const std::string both = "127.0.0.1:1," + address_;
+  EXPECT_EQ(RunProcess({LSTMCTL, "--server", both, "stream", "m", csv, "--resume"}, folder_).out, run)
+      << "the first address serves nobody";
+  EXPECT_EQ(RunProcess({LSTMCTL, "--server", both, "run", "m", csv}, folder_).out, run);
   Out({"stream", "m", csv, "--out", File("out.csv")});
   EXPECT_EQ(ReadText(File("out.csv")), run);
   EXPECT_EQ(Json({"info"})["sessions"], 0) << "sessions of a stream's own end with it";

@@ -163,7 +163,8 @@ TEST_F(LstmctlServerTest, BenchLosesNothingAndCleansUp) {
       {"--sessions", "12", "--streams", "2", "--handles", "4", "--coalesce", "--connections", "2"},
       {"--sessions", "5", "--streams", "1", "--handles", "2", "--in-flight", "1"},
       {"--sessions", "3", "--streams", "1", "--in-flight", "8"},
-      {"--sessions", "6", "--streams", "2", "--handles", "3", "--unary"}};
+      {"--sessions", "6", "--streams", "2", "--handles", "3", "--unary"},
+      {"--sessions", "12", "--streams", "2", "--handles", "3", "--resume"}};
   for (std::vector<std::string> load : loads) {
     SCOPED_TRACE(testing::PrintToString(load));
     load.insert(load.begin(), {"bench", "--model", "m", "--seconds", "0.2", "--warmup", "0.05"});
@@ -179,6 +180,8 @@ TEST_F(LstmctlServerTest, BenchLosesNothingAndCleansUp) {
   }
   EXPECT_THAT(Out({"bench", "--model", "m", "--seconds", "0.05", "--warmup", "0"}),
               AllOf(HasSubstr("steps/s"), HasSubstr("p99"), HasSubstr(" 0 errors")));
+  EXPECT_THAT(Out({"bench", "--model", "m", "--seconds", "0.05", "--warmup", "0", "--resume"}),
+              HasSubstr("recovered    0 reconnects"));
 }
 
 TEST_F(LstmctlServerTest, BenchRefusesWhatItCannotDo) {
