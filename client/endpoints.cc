@@ -39,7 +39,10 @@ size_t Endpoints::Find(const std::string& address) const {
 Endpoint* Endpoints::AtLocked(const std::string& address) {
   const auto found = endpoints_.find(address);
   if (found != endpoints_.end()) return found->second.get();
-  if (Find(address) == addresses_.size() && endpoints_.size() >= addresses_.size() + kMaxNamed) return nullptr;
+  if (Find(address) == addresses_.size()) {
+    const bool plausible = address.find(':') != std::string::npos;
+    if (!plausible || endpoints_.size() >= addresses_.size() + kMaxNamed) return nullptr;
+  }
   return (endpoints_[address] = std::make_unique<Endpoint>(address, make_channel_(address))).get();
 }
 

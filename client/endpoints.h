@@ -43,8 +43,8 @@ class Endpoints {
 
   size_t size() const { return addresses_.size(); }
   Endpoint* Current();
-  // Also of an address that was not given at the start, for example one that a server named. nullptr when there have
-  // been too many of those.
+  // Also of an address that was not given at the start, for example one that a server named. nullptr when it cannot be
+  // one, or when there have been too many of those.
   Endpoint* At(const std::string& address);
   // The one after `address` in the list, around its end; the first after an address that is not in it.
   Endpoint* After(const std::string& address);

@@ -33,7 +33,7 @@ absl::Status Decode(Reply* reply) {
     const int count = block.handles_size();
     const auto fits = [count](int size) { return size == 0 || size == count; };
     if (count == 0 || output.size() % static_cast<size_t>(count) != 0 || block.seqs_size() != count ||
-        !fits(block.states_size()) || !fits(block.replayed_size())) {
+        !fits(block.states_size()) || !fits(block.replayed_size()) || !fits(block.durable_seqs_size())) {
       return absl::InternalError("the server broke the protocol: arrays of a block of results differ in length");
     }
   }

@@ -90,6 +90,7 @@ void ResumableStream::Core::OnResults(ResumeLink* link, const std::shared_ptr<Re
       answer.result.handle = entry->handle;
       answer.result.seq = block.seqs(k);
       answer.result.replayed = block.replayed_size() > 0 && block.replayed(k);
+      answer.result.durable_seq = block.durable_seqs_size() > 0 ? block.durable_seqs(k) : 0;
       answer.result.output = absl::MakeConstSpan(output).subspan(static_cast<size_t>(k) * each, each);
       answer.result.state = block.states_size() > 0 ? &block.states(k) : nullptr;
       answer.result.timing = &block.timing();
@@ -101,6 +102,7 @@ void ResumableStream::Core::OnResults(ResumeLink* link, const std::shared_ptr<Re
         End(entry, status);
         continue;
       }
+      if (block.durable_seqs_size() > 0) entry->steps.Durable(block.durable_seqs(k));
       entry->failures = entry->silences = 0;
       entry->waiting_since = now;
       touched_.push_back(entry->handle);

@@ -35,6 +35,7 @@ absl::StatusOr<StepOutput> Session::Step(const Array& input, const StepOptions& 
   StepOutput output;
   output.seq = result.seq();
   output.epoch = result.epoch();
+  output.durable_seq = result.durable_seq();
   output.replayed = result.replayed();
   absl::StatusOr<Array> values = FromTensor(result.output());
   if (!values.ok()) return values.status();

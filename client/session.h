@@ -32,6 +32,7 @@ struct StepOutput {
   Array output;  // [O], or [T, O]
   uint64_t seq = 0;
   uint64_t epoch = 0;
+  uint64_t durable_seq = 0;  // steps up to this one are safe in the server's store
   bool replayed = false;
   std::optional<State> state;  // where asked for
 };

@@ -62,6 +62,7 @@ struct StepResult {
   uint32_t handle = 0;
   uint32_t index = 0;                    // which of Steps.handles this is
   uint64_t seq = 0;                      // of the session after the step, 0 when unsequenced
+  uint64_t durable_seq = 0;              // steps up to this one are safe in the server's store
   bool replayed = false;                 // the answer to an earlier step with this number, given again
   absl::Span<const float> output;        // [O], or [T, O]
   const v1::LstmState* state = nullptr;  // where asked for

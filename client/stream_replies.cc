@@ -50,7 +50,7 @@ absl::Status Stream::Core::DispatchBlock(const v1::ResultBlock& block, size_t* n
   absl::Status status = ReadTensor(block.output(), &scratch_);
   const auto fits = [&](int size) { return size == 0 || size == block.handles_size(); };
   if (status.ok() && (count == 0 || scratch_.size() % count != 0 || !fits(block.seqs_size()) ||
-                      !fits(block.states_size()) || !fits(block.replayed_size()))) {
+                      !fits(block.states_size()) || !fits(block.replayed_size()) || !fits(block.durable_seqs_size()))) {
     status = BrokenProtocol("arrays of a block of results differ in length");
   }
   const size_t each = status.ok() ? scratch_.size() / count : 0;
@@ -64,6 +64,7 @@ absl::Status Stream::Core::DispatchBlock(const v1::ResultBlock& block, size_t* n
     result.index = target.index;
     if (status.ok()) {
       result.seq = block.seqs_size() > 0 ? block.seqs(i) : 0;
+      result.durable_seq = block.durable_seqs_size() > 0 ? block.durable_seqs(i) : 0;
       result.replayed = block.replayed_size() > 0 && block.replayed(i);
       result.output = absl::MakeConstSpan(scratch_).subspan(k * each, each);
       result.state = block.states_size() > 0 ? &block.states(i) : nullptr;

@@ -163,6 +163,7 @@ grpc::Status FakeLstmd::StreamSteps(grpc::ServerContext*, ServerStream* stream) 
           result->add_handles(block.handles(k));
           result->add_seqs(block.seqs(k));
           result->add_replayed(replayed);
+          result->add_durable_seqs(store_->sessions[name].durable_seq);
           SetOutput(output, {1, 1}, result->mutable_output());
         }
       }

@@ -146,16 +146,17 @@ TEST_F(FaultsTest, DiskFull) {
       ASSERT_TRUE(run.ok()) << run;
       Ballast ballast(folder.path() + "/ballast");
       // Steps until the server says that there is no room; what it has still buffered may take a while to fill.
-      for (int tries = 0; tries < 200'000; ++tries) {
+      absl::Status last;
+      for (int tries = 0; tries < 200'000 && refused <= full; ++tries) {
         const absl::StatusOr<client::StepOutput> output = probe.Step(client::Array{{1}, {0.5f}}, step);
-        if (output.ok()) {
+        last = output.status();
+        if (last.ok()) {
           ++step.seq;
-        } else if (client::GetDetails(output.status()).reason == "STORE_FULL") {
+        } else if (client::GetDetails(last).reason == "STORE_FULL") {
           ++refused;
-          break;
         }
       }
-      ASSERT_EQ(refused, full + 1) << "the server never said that the disk is full";
+      ASSERT_EQ(refused, full + 1) << "the server never said that the disk is full, but: " << client::Describe(last);
     }
     absl::Status run = load.WaitForResults(load.results() + load_.sessions * 10);
     if (run.ok()) run = load.Stop();
