@@ -5,6 +5,7 @@
 // Names never contain NUL, so those of one session stand together.
 #include "engine/store/rocks_store.h"
 
+#include <cstdarg>
 #include <cstring>
 #include <functional>
 #include <utility>
@@ -15,6 +16,7 @@
 #include "engine/mutex.h"
 #include "rocksdb/cache.h"
 #include "rocksdb/db.h"
+#include "rocksdb/env.h"
 #include "rocksdb/table.h"
 #include "rocksdb/write_batch.h"
 
@@ -73,6 +75,15 @@ struct Head {
   }
 };
 
+// Instead of the library's own log file, which ends the process when the disk is full: its checks do not allow that it
+// is written to again after a failed write, and closing the database does.
+class NoLog final : public rocksdb::Logger {
+ public:
+  NoLog() : Logger(rocksdb::InfoLogLevel::HEADER_LEVEL) {}
+  using Logger::Logv;
+  void Logv(const char*, va_list) override {}
+};
+
 class RocksStore final : public StateStore {
  public:
   explicit RocksStore(std::string folder) : folder_(std::move(folder)) {}
@@ -124,7 +135,7 @@ absl::Status RocksStore::Reopen() {
   options.compression = rocksdb::kNoCompression;
   options.write_buffer_size = 32 << 20;
   options.max_open_files = 512;
-  options.keep_log_file_num = 2;
+  options.info_log = std::make_shared<NoLog>();
   rocksdb::BlockBasedTableOptions table;
   table.block_cache = rocksdb::NewLRUCache(32 << 20);
   options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
