@@ -135,7 +135,6 @@ FaultProxy::FaultProxy(const std::string& upstream, uint32_t seed) : random_(see
   arguments.SetMaxReceiveMessageSize(-1);
   // A server that restarts is found again at once.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 50);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 50);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   stub_ = std::make_unique<grpc::GenericStub>(

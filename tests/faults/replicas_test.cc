@@ -25,7 +25,8 @@ class ReplicasTest : public FaultsTest {
     ServerProgram b(Flags(redis.port(), durability));
     load_.addresses = a.address() + "," + b.address();
     FaultLoad load(load_);
-    ASSERT_TRUE(load.Start().ok());
+    const absl::Status started = load.Start();
+    ASSERT_TRUE(started.ok()) << started;
     const int times = Times(6, 2);
     for (int roll = 0; roll < times; ++roll) {
       const absl::Status run = load.WaitForResults(load.results() + Pause());

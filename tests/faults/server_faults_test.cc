@@ -21,7 +21,8 @@ TEST_F(FaultsTest, Network) {
   FaultProxy proxy(server.address(), seed_);
   load_.addresses = proxy.address();
   FaultLoad load(load_);
-  ASSERT_TRUE(load.Start().ok());
+  const absl::Status started = load.Start();
+  ASSERT_TRUE(started.ok()) << started;
   proxy.SetRates({0.01, 0.03, 0.03});
   const absl::Status run = load.WaitForResults(load_.sessions * static_cast<uint64_t>(Times(2000, 500)));
   ASSERT_TRUE(run.ok()) << run;
@@ -42,7 +43,8 @@ class KillTest : public FaultsTest {
     FaultProxy proxy(server.address(), seed_);
     load_.addresses = proxy.address();
     FaultLoad load(load_);
-    ASSERT_TRUE(load.Start().ok());
+    const absl::Status started = load.Start();
+    ASSERT_TRUE(started.ok()) << started;
     proxy.SetRates(kBadNetwork);
     for (int kill = 0; kill < times; ++kill) {
       const absl::Status run = load.WaitForResults(load.results() + Pause());
@@ -82,7 +84,8 @@ TEST_F(FaultsTest, RedisRestart) {
   FaultProxy proxy(server.address(), seed_);
   load_.addresses = proxy.address();
   FaultLoad load(load_);
-  ASSERT_TRUE(load.Start().ok());
+  const absl::Status started = load.Start();
+  ASSERT_TRUE(started.ok()) << started;
   proxy.SetRates(kBadNetwork);
   const int restarts = Times(6, 2);
   for (int restart = 0; restart < restarts; ++restart) {
@@ -130,7 +133,8 @@ TEST_F(FaultsTest, DiskFull) {
     ServerProgram server({"--store", "rocksdb:" + folder.path() + "/store", "--durability", "every_step"});
     load_.addresses = server.address();
     FaultLoad load(load_);
-    ASSERT_TRUE(load.Start().ok());
+    const absl::Status started = load.Start();
+    ASSERT_TRUE(started.ok()) << started;
     client::ClientOptions once;
     once.retry.max_attempts = 1;
     absl::StatusOr<std::unique_ptr<client::Client>> client = client::Client::Connect(server.address(), once);
