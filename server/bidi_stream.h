@@ -177,8 +177,15 @@ void BidiStream<Request, Response>::OnReadDone(bool ok) {
       MutexLock lock(&mutex_);
       processing_ = false;
     };
-    // The stream may be over when the job is.
-    if (MayBlock() && RunJob(block)) return;
+    if (MayBlock()) {
+      {
+        // What ends on this thread meanwhile does not wait for the job.
+        MutexLock lock(&mutex_);
+        reader_ = {};
+      }
+      // The stream may be over when the job is.
+      if (RunJob(block)) return;
+    }
     Process();
     MutexLock lock(&mutex_);
     processing_ = false;
