@@ -63,13 +63,13 @@ void Scheduler::Submit(absl::Span<Work* const> work) {
     }
     lone_submits_ = now - last_submit_ < kPause ? 0 : lone_submits_ + 1;
     last_submit_ = now;
-    here = MayRunHere(now);
+    here = !work.empty() && MayRunHere(now, work.front()->alone);
     wake = WakeWorker();
   }
   if (wake) work_ready_.Signal();
   for (const Overflow& overflow : refused) endings.push_back({overflow.work, QueueFull(overflow)});
   Report(endings);
-  if (here) RunBatch();
+  for (int batches = 1; here; ++batches) here = RunBatch(/*go_on=*/batches < kInlineBatches);
 }
 
 void Scheduler::Accept(Work* work, absl::Time now, Endings* endings) {
@@ -325,16 +325,18 @@ void Scheduler::ReportDone() {
   if (idle_waiters_ != 0) idle_.SignalAll();
 }
 
-void Scheduler::GiveBackDevice() {
+bool Scheduler::GiveBackDevice(bool go_on) {
   bool wake = false;
   {
     MutexLock lock(&mutex_);
     running_ = false;
     --reporting_;
     if (idle_waiters_ != 0) idle_.SignalAll();
+    if (go_on && MayRunHere(clock_->Now(), true)) return true;
     wake = WakeWorker();
   }
   if (wake) work_ready_.Signal();
+  return false;
 }
 
 void Scheduler::Drain() {

@@ -158,6 +158,10 @@ class Scheduler {
   // is about what it takes to wake a thread.
   static constexpr absl::Duration kPause = absl::Microseconds(20);
   static constexpr uint32_t kLoneSubmits = 2;
+  // What it costs to hand work to another thread, about: work that takes no longer is better done than handed on.
+  static constexpr absl::Duration kHandOver = absl::Microseconds(10);
+  // A thread that runs a batch in Submit goes on with what came meanwhile, up to so many batches; then the worker does.
+  static constexpr int kInlineBatches = 6;
   static absl::Status Draining();
   static const std::shared_ptr<Model>& ModelOf(const Work& work);
 
@@ -246,8 +250,9 @@ class Scheduler {
   void EndByStep(Session& session) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Whether the caller is to signal work_ready_ when it has let go of the lock.
   bool WakeWorker() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Whether the calling thread is to RunBatch what it has just brought; then it has the device and the batch.
-  bool MayRunHere(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whether the calling thread is to RunBatch what it has just brought; then it has the device and the batch. `alone`:
+  // see Work.
+  bool MayRunHere(absl::Time now, bool alone) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Takes the device and the next batch. False: nothing is to be run now.
   bool TakeBatch(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
@@ -256,8 +261,9 @@ class Scheduler {
   // Waits for work and takes it. False: stopped.
   bool NextBatch() ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // Runs batch_, reports it and gives the device back. REQUIRES: the calling thread has the device.
-  void RunBatch() ABSL_LOCKS_EXCLUDED(mutex_);
+  // Runs batch_, reports it and gives the device back; true: it still has it, with another batch (GiveBackDevice).
+  // REQUIRES: the calling thread has the device.
+  bool RunBatch(bool go_on) ABSL_LOCKS_EXCLUDED(mutex_);
   void CountBatch(ModelCounters& counters, const absl::Status& status, absl::Duration elapsed);
   // These move rows of batch_ that fail to failed_.
   void PrepareBatch(absl::Time now);
@@ -274,7 +280,8 @@ class Scheduler {
   // Tells the sinks, without locks.
   void Report(const Endings& endings) const ABSL_LOCKS_EXCLUDED(mutex_);
   void ReportDone() ABSL_LOCKS_EXCLUDED(mutex_);
-  void GiveBackDevice() ABSL_LOCKS_EXCLUDED(mutex_);
+  // With `go_on` the calling thread keeps it if there is another short batch: true.
+  bool GiveBackDevice(bool go_on) ABSL_LOCKS_EXCLUDED(mutex_);
   bool Idle() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return queued_ == 0 && reporting_ == 0; }
 
   // Runs `action` while it has the session; without the lock. SESSION_NOT_FOUND when the session has ended before.

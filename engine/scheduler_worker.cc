@@ -51,22 +51,20 @@ void Scheduler::Stop() {
 }
 
 void Scheduler::Loop() {
-  while (NextBatch()) RunBatch();
+  while (NextBatch()) RunBatch(false);
   EndEverything();
 }
 
 // Work that comes while other work is on its way gathers into batches behind it; to run each piece as it comes would
-// lose them. So this is for submissions that came singly for a while.
-bool Scheduler::MayRunHere(absl::Time now) {
-  if (lone_submits_ < kLoneSubmits || running_ || stopping_ || active_.size() != 1 || !backend_->any_thread() ||
-      options_.max_inline_time <= absl::ZeroDuration()) {
-    return false;
-  }
+// lose them. So this is for submissions that came singly for a while, and for those that have nothing to gain from a
+// batch: short ones whose reply goes alone anyway.
+bool Scheduler::MayRunHere(absl::Time now, bool alone) {
+  if (running_ || stopping_ || active_.size() != 1 || !backend_->any_thread()) return false;
   const ModelQueue& queue = *active_.front();
-  if (!queue.sequences.empty() || queue.step_cost.Estimate(queue.steps.units()) > options_.max_inline_time) {
-    return false;
-  }
-  if (!TakeBatch(now)) return false;
+  if (!queue.sequences.empty() || options_.max_inline_time <= absl::ZeroDuration()) return false;
+  const absl::Duration cost = queue.step_cost.Estimate(queue.steps.units());
+  const bool lone = lone_submits_ >= kLoneSubmits || (alone && cost <= kHandOver);
+  if (!lone || cost > options_.max_inline_time || !TakeBatch(now)) return false;
   ++inline_batches_;
   return true;
 }
@@ -101,7 +99,7 @@ bool Scheduler::NextBatch() {
   return false;
 }
 
-void Scheduler::RunBatch() {
+bool Scheduler::RunBatch(bool go_on) {
   // The work of the batch is this thread's until Commit: it has its sessions' lanes.
   failed_.clear();
   rows_.clear();
@@ -141,7 +139,7 @@ void Scheduler::RunBatch() {
     ++reporting_;
   }
   Report(endings_);
-  GiveBackDevice();
+  return GiveBackDevice(go_on);
 }
 
 void Scheduler::CountBatch(ModelCounters& counters, const absl::Status& status, absl::Duration elapsed) {

@@ -65,6 +65,9 @@ struct Work {
   absl::Time deadline = absl::InfiniteFuture();
   std::atomic<bool> cancelled{false};  // the caller may set it at any time; checked before each device call
   WorkSink* sink = nullptr;
+  // Nothing else of the sink is in flight, so that its reply can share a message with no other: better run at once than
+  // wait for company. A hint, of the first work in a Submit.
+  bool alone = false;
 
   // Results, valid in OnDone with an OK status.
   uint64_t result_seq = 0;  // last_seq of the session after it

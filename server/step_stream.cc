@@ -145,6 +145,7 @@ void StepStream::SubmitFrame(StreamFrame* frame) {
   {
     MutexLock lock(&mutex_);
     frame->pending = batch_.size();
+    batch_.front()->alone = in_flight_.items == 0;
     pending_ += batch_.size();
     in_flight_.items += batch_.size();
     for (size_t i = 0; i < frame->used(); ++i) {

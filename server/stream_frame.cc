@@ -23,6 +23,7 @@ void Reset(StepWork* work) {
   work->deadline = absl::InfiniteFuture();
   work->cancelled.store(false, std::memory_order_relaxed);
   work->sink = nullptr;
+  work->alone = false;
   work->result_seq = work->result_epoch = 0;
   work->replayed = false;
   work->timing = Timing();

@@ -38,6 +38,7 @@ ItemWork& UnaryWorkCall::AddWork(size_t item, size_t row) {
   work.item = item;
   work.row = row;
   work.sink = this;
+  work.alone = true;
   work.deadline = deadline_;
   return work;
 }

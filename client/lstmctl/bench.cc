@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "client/lstmctl/command.h"
 #include "client/lstmctl/load.h"
 #include "client/lstmctl/print.h"
@@ -21,6 +22,10 @@ static_assert(std::atomic<bool>::is_always_lock_free, "set in a signal handler")
 
 double Millis(uint64_t nanos) { return static_cast<double>(nanos) * 1e-6; }
 
+const char* Mode(const LoadOptions& options) {
+  return options.sequence > 0 ? "sequence" : options.unary ? "unary" : "stream";
+}
+
 absl::Status Bench(const Context& context, const LoadOptions& options) {
   std::signal(SIGINT, [](int) { g_stop = true; });
   std::signal(SIGTERM, [](int) { g_stop = true; });
@@ -32,15 +37,19 @@ absl::Status Bench(const Context& context, const LoadOptions& options) {
   const Histogram& latency = report->latency;
   absl::Status status;
   if (context.json) {
-    status = PrintJson(Json{{"model", options.model},
-                            {"mode", options.unary ? "unary" : "stream"},
+    status = PrintJson(Json{{"model", absl::StrJoin(options.models, ",")},
+                            {"mode", Mode(options)},
                             {"sessions", options.sessions},
                             {"streams", options.streams},
                             {"handles", options.handles},
+                            {"in_flight", options.in_flight},
+                            {"rate", options.rate},
+                            {"sequence", options.sequence},
                             {"seconds", report->seconds},
                             {"steps", report->steps},
                             {"steps_per_second", rate},
                             {"messages", report->messages},
+                            {"unsent", report->unsent},
                             {"latency_ms",
                              {{"p50", Millis(latency.Quantile(0.5))},
                               {"p90", Millis(latency.Quantile(0.9))},
@@ -56,16 +65,19 @@ absl::Status Bench(const Context& context, const LoadOptions& options) {
   } else {
     std::string text = absl::StrFormat(
         "model        %s\n"
-        "load         %u sessions, %u %s, %u step%s a message, %.1f s\n"
+        "load         %u sessions, %u %s, %u step%s a message, %.1f s%s\n"
         "steps/s      %s\n"
         "latency ms   p50 %.3f   p90 %.3f   p99 %.3f   max %.3f\n"
         "mean batch   %.1f\n"
         "requests     %s sent, %s answered, %s errors\n",
-        options.model, options.sessions, options.streams, options.unary ? "callers" : "streams", options.handles,
-        options.handles == 1 ? "" : "s", report->seconds, Thousands(static_cast<uint64_t>(rate)),
-        Millis(latency.Quantile(0.5)), Millis(latency.Quantile(0.9)), Millis(latency.Quantile(0.99)),
-        Millis(latency.max()), batch, Thousands(report->requests), Thousands(report->replies),
-        Thousands(report->errors));
+        absl::StrJoin(options.models, ","), options.sessions, options.streams,
+        options.unary || options.sequence > 0 ? "callers" : "streams", options.handles, options.handles == 1 ? "" : "s",
+        report->seconds,
+        options.rate > 0 ? absl::StrFormat(", %.0f steps/s wanted, %u messages not sent", options.rate, report->unsent)
+                         : "",
+        Thousands(static_cast<uint64_t>(rate)), Millis(latency.Quantile(0.5)), Millis(latency.Quantile(0.9)),
+        Millis(latency.Quantile(0.99)), Millis(latency.max()), batch, Thousands(report->requests),
+        Thousands(report->replies), Thousands(report->errors));
     if (options.resume) {
       absl::StrAppendFormat(&text, "recovered    %s reconnects, %s steps sent again\n", Thousands(report->reconnects),
                             Thousands(report->resends));
@@ -87,8 +99,12 @@ absl::Status Bench(const Context& context, const LoadOptions& options) {
 
 void AddBenchCommand(CLI::App* app, Context* context) {
   auto options = std::make_shared<LoadOptions>();
-  CLI::App* bench = app->add_subcommand("bench", "Load a server as fast as it answers, and say how fast that is");
-  bench->add_option("--model", options->model, "The model to step")->required()->type_name("MODEL");
+  CLI::App* bench =
+      app->add_subcommand("bench", "Load a server as fast as it answers or at a given rate, and say how fast that is");
+  bench->add_option("--model", options->models, "The model to step; several with commas share the sessions")
+      ->required()
+      ->delimiter(',')
+      ->type_name("MODEL");
   bench->add_option("--sessions", options->sessions, "Sessions, each stepped in turn")
       ->capture_default_str()
       ->check(CLI::Range(1, 1'000'000));
@@ -111,6 +127,19 @@ void AddBenchCommand(CLI::App* app, Context* context) {
   bench->add_option("--warmup", options->warmup_seconds, "How long to run before that")
       ->capture_default_str()
       ->check(CLI::Range(0.0, 1e6));
+  bench
+      ->add_option(
+          "--rate", options->rate,
+          "Steps a second to ask for, whatever the server does; latency then counts from the time a message was "
+          "due. 0: as fast as it answers")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 1e9));
+  bench
+      ->add_option("--sequence", options->sequence,
+                   "Run stateless sequences of so many time steps instead of stepping sessions; each counts as so many "
+                   "steps")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 1'000'000));
   CLI::Option* resume = bench->add_flag(
       "--resume", options->resume, "Numbered steps that survive broken connections, restarts and drains of the server");
   bench->add_flag("--unary", options->unary, "One call for each message instead of streams")->excludes(resume);
@@ -120,6 +149,8 @@ void AddBenchCommand(CLI::App* app, Context* context) {
       "  lstmctl bench --model sunspots --sessions 64\n"
       "  lstmctl bench --model sunspots --sessions 1 --streams 1       the latency of one session\n"
       "  lstmctl bench --model sunspots --sessions 256 --handles 64    many sessions in one message\n"
+      "  lstmctl bench --model sunspots --sessions 256 --rate 10000     the latency at that load\n"
+      "  lstmctl bench --model sunspots --sequence 500 --sessions 4    long sequences, four at a time\n"
       "  lstmctl --server a:8001,b:8001 bench --model sunspots --resume   while one of two replicas drains\n"
       "Exits with 1 when a step failed or was not answered. Latency is that of a message, until its last reply.");
   bench->callback([=] { context->run = [=] { return Bench(*context, *options); }; });

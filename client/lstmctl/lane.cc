@@ -27,33 +27,56 @@ Lane::Lane(Client* client, const LoadOptions& options, const LoadClock& clock, s
   for (float& value : inputs_) value = uniform(random);
 }
 
-std::vector<Lane::Flight> Lane::MakeFlights() {
+void Lane::MakeFlights() {
   const size_t groups = (sessions_.size() + options_.handles - 1) / options_.handles;
-  std::vector<Flight> flights(options_.in_flight > 0 ? options_.in_flight : groups);
+  flights_.resize(options_.in_flight > 0 ? options_.in_flight : groups);
   MutexLock lock(&mutex_);
   // Groups that wait while all flights are in the air; with more flights than groups, none does.
-  for (size_t i = 0; i < flights.size(); ++i) flights[i].group = static_cast<uint32_t>(i % groups);
-  for (size_t i = flights.size(); i < groups; ++i) waiting_.push_back(static_cast<uint32_t>(i));
-  open_flights_ = static_cast<uint32_t>(flights.size());
-  return flights;
+  for (size_t i = 0; i < flights_.size(); ++i) flights_[i].group = static_cast<uint32_t>(i % groups);
+  for (size_t i = flights_.size(); i < groups; ++i) waiting_.push_back(static_cast<uint32_t>(i));
 }
 
-void Lane::Depart(Flight* flight) {
-  MutexLock lock(&mutex_);
-  DepartLocked(flight);
+void Lane::Start() {
+  MakeFlights();
+  Prepare();
+  if (options_.rate > 0) return;
+  {
+    MutexLock lock(&mutex_);
+    for (Flight& flight : flights_) Depart(&flight, NowNanos());
+  }
+  for (Flight& flight : flights_) Send(&flight);
 }
 
-void Lane::DepartLocked(Flight* flight) {
+void Lane::Tick(size_t k, int64_t due_nanos, int64_t period_nanos) {
+  Flight& flight = flights_[k];
+  {
+    MutexLock lock(&mutex_);
+    period_nanos_ = period_nanos;
+    if (flight.failed) return;
+    if (flight.busy) {
+      ++flight.behind;
+      return;
+    }
+    Depart(&flight, due_nanos);
+  }
+  Send(&flight);
+}
+
+void Lane::Depart(Flight* flight, int64_t nanos) {
+  if (!flight->busy) ++open_flights_;
+  flight->busy = true;
   flight->remaining = static_cast<uint32_t>(group_size(flight->group));
   flight->failed = false;
   counts_.requests += flight->remaining;
-  flight->sent_nanos = NowNanos();
+  flight->sent_nanos = nanos;
 }
 
 void Lane::Abort(Flight* flight, const absl::Status& status) {
   CountError(status);
   MutexLock lock(&mutex_);
   counts_.requests -= flight->remaining;
+  flight->failed = true;
+  flight->busy = false;
   if (--open_flights_ == 0) idle_.SignalAll();
 }
 
@@ -68,16 +91,20 @@ bool Lane::Answer(Flight* flight, const absl::Status& status, size_t outputs) {
 
 bool Lane::Land(Flight* flight) {
   const int64_t now = NowNanos();
-  const size_t steps = group_size(flight->group);
+  const size_t replies = group_size(flight->group);
+  const size_t steps = replies * std::max<uint32_t>(options_.sequence, 1);
   MutexLock lock(&mutex_);
-  counts_.replies += steps;
+  counts_.replies += replies;
   const int64_t send_until = clock_.send_until.load(std::memory_order_relaxed);
   if (flight->sent_nanos >= clock_.measure_from.load(std::memory_order_relaxed) && now <= send_until) {
     counts_.steps += steps;
     ++counts_.messages;
     counts_.latency.Add(static_cast<uint64_t>(now - flight->sent_nanos));
   }
-  if (now >= send_until || flight->failed) {
+  const bool paced = options_.rate > 0;
+  if (now >= send_until || flight->failed || (paced && flight->behind == 0)) {
+    counts_.unsent += std::exchange(flight->behind, 0);
+    flight->busy = false;
     if (--open_flights_ == 0) idle_.SignalAll();
     return false;
   }
@@ -85,7 +112,8 @@ bool Lane::Land(Flight* flight) {
     std::swap(flight->group, waiting_[next_]);
     if (++next_ == waiting_.size()) next_ = 0;
   }
-  DepartLocked(flight);
+  if (paced) --flight->behind;
+  Depart(flight, paced ? flight->sent_nanos + period_nanos_ : now);
   return true;
 }
 
@@ -134,12 +162,6 @@ class StreamLane final : public Lane {
     return absl::OkStatus();
   }
 
-  void Start() override {
-    flights_ = MakeFlights();
-    for (Flight& flight : flights_) Depart(&flight);
-    for (Flight& flight : flights_) Send(&flight);
-  }
-
   void Close() override {
     absl::Status status;
     for (const uint32_t handle : handles_) {
@@ -181,7 +203,7 @@ class StreamLane final : public Lane {
     }
   }
 
-  void Send(Flight* flight) {
+  void Send(Flight* flight) override {
     Steps steps;
     steps.handles = absl::MakeConstSpan(handles_).subspan(group_begin(flight->group), group_size(flight->group));
     steps.input = GroupInput(flight->group);
@@ -194,7 +216,6 @@ class StreamLane final : public Lane {
 
   std::unique_ptr<S> stream_;
   std::vector<uint32_t> handles_;
-  std::vector<Flight> flights_;
 };
 
 class UnaryLane final : public Lane {
@@ -223,12 +244,7 @@ class UnaryLane final : public Lane {
     return absl::OkStatus();
   }
 
-  void Start() override {
-    flights_ = MakeFlights();
-    calls_.resize(flights_.size());
-    for (Flight& flight : flights_) Depart(&flight);
-    for (Flight& flight : flights_) Send(&flight);
-  }
+  void Prepare() override { calls_.resize(flights_.size()); }
 
   void Close() override {
     for (const std::string& session : sessions_) {
@@ -243,7 +259,7 @@ class UnaryLane final : public Lane {
     v1::StepResponse response;
   };
 
-  void Send(Flight* flight) {
+  void Send(Flight* flight) override {
     Call& call = calls_[static_cast<size_t>(flight - flights_.data())];
     call.context.emplace();
     client_->Prepare(&*call.context);
@@ -270,8 +286,7 @@ class UnaryLane final : public Lane {
   }
 
   std::vector<v1::StepRequest> requests_;  // one for each group
-  std::vector<Flight> flights_;
-  std::deque<Call> calls_;  // one for each flight
+  std::deque<Call> calls_;                 // one for each flight
 };
 
 }  // namespace

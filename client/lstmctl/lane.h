@@ -40,22 +40,27 @@ struct LaneCounts {
   uint64_t messages = 0;    // measured
   uint64_t reconnects = 0;  // with LoadOptions.resume
   uint64_t resends = 0;
+  uint64_t unsent = 0;
   absl::Status first_error;
   Histogram latency;
 };
 
-// One stream's worth of load. Life: Open, Start, WaitIdle, Close, counts.
+// One stream's worth of load. Life: Open, Start, Tick (with a rate), WaitIdle, Close, counts.
 class Lane {
  public:
-  // `sessions`: full names. Every step of a session has the same random input.
+  // `sessions`: full names of sessions. Every step of a session has the same random input.
   Lane(Client* client, const LoadOptions& options, const LoadClock& clock, std::vector<std::string> sessions,
        uint32_t input_size, uint32_t output_size);
   virtual ~Lane() = default;
 
   // Makes the sessions.
   virtual absl::Status Open() = 0;
-  // Sends the first messages.
-  virtual void Start() = 0;
+  // Sends the first messages; with a rate, only makes ready.
+  void Start();
+  // How many messages the lane has on their way at most.
+  size_t flights() const { return flights_.size(); }
+  // Message `k` is due at `due_nanos`. Only with a rate, by one thread.
+  void Tick(size_t k, int64_t due_nanos, int64_t period_nanos);
   // False when not all is answered by then.
   bool WaitIdle(int64_t until_nanos);
   // Deletes the sessions.
@@ -64,13 +69,20 @@ class Lane {
   LaneCounts TakeCounts();
 
  protected:
-  // One message that is on its way, again and again. Used by one thread at a time.
+  // One message that is on its way, again and again. Used by one thread at a time, but for the last two, which the
+  // lane's lock guards.
   struct Flight {
     uint32_t group = 0;
     uint32_t remaining = 0;  // replies that are missing
     bool failed = false;     // a reply of it was an error
-    int64_t sent_nanos = 0;
+    int64_t sent_nanos = 0;  // or was due
+    bool busy = false;       // is on its way
+    uint32_t behind = 0;     // so many times it was due since
   };
+
+  // Before the first Send; flights_ is made.
+  virtual void Prepare() {}
+  virtual void Send(Flight* flight) = 0;
 
   size_t group_begin(uint32_t group) const { return size_t{group} * options_.handles; }
   size_t group_size(uint32_t group) const {
@@ -81,9 +93,6 @@ class Lane {
     return absl::MakeConstSpan(inputs_).subspan(group_begin(group) * input_size_, group_size(group) * input_size_);
   }
 
-  // The flights to start with, and then one call for each that is sent.
-  std::vector<Flight> MakeFlights();
-  void Depart(Flight* flight) ABSL_LOCKS_EXCLUDED(mutex_);
   // Sending failed after Depart: the flight ends.
   void Abort(Flight* flight, const absl::Status& status) ABSL_LOCKS_EXCLUDED(mutex_);
   // One reply. True when it was the last of its message.
@@ -100,15 +109,19 @@ class Lane {
   const std::vector<std::string> sessions_;
   const uint32_t input_size_;
   const uint32_t output_size_;
+  std::vector<Flight> flights_;
 
  private:
-  void DepartLocked(Flight* flight) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void MakeFlights() ABSL_LOCKS_EXCLUDED(mutex_);
+  // Each time before a flight is sent.
+  void Depart(Flight* flight, int64_t nanos) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   std::vector<float> inputs_;  // [sessions, I]
   Mutex mutex_;
   CondVar idle_;
   LaneCounts counts_ ABSL_GUARDED_BY(mutex_);
   uint32_t open_flights_ ABSL_GUARDED_BY(mutex_) = 0;
+  int64_t period_nanos_ ABSL_GUARDED_BY(mutex_) = 0;       // between two due times of a flight
   std::vector<uint32_t> waiting_ ABSL_GUARDED_BY(mutex_);  // ring of groups
   size_t next_ ABSL_GUARDED_BY(mutex_) = 0;
 };
@@ -117,6 +130,9 @@ std::unique_ptr<Lane> MakeStreamLane(Client* client, const LoadOptions& options,
                                      std::vector<std::string> sessions, uint32_t input_size, uint32_t output_size);
 std::unique_ptr<Lane> MakeUnaryLane(Client* client, const LoadOptions& options, const LoadClock& clock,
                                     std::vector<std::string> sessions, uint32_t input_size, uint32_t output_size);
+// Whole sequences of options.sequence time steps; `sessions` only count them.
+std::unique_ptr<Lane> MakeSequenceLane(Client* client, const LoadOptions& options, const LoadClock& clock,
+                                       std::vector<std::string> sessions, uint32_t input_size, uint32_t output_size);
 
 }  // namespace lstmd::client
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <random>
 #include <thread>
 #include <utility>
@@ -13,6 +14,7 @@
 #include "absl/time/clock.h"
 #include "client/error.h"
 #include "client/lstmctl/lane.h"
+#include "client/lstmctl/pacer.h"
 #include "client/lstmctl/progress.h"
 
 namespace lstmd::client {
@@ -21,9 +23,26 @@ namespace {
 // How long after its end a load waits for what is still on its way.
 constexpr double kGraceSeconds = 30;
 
-absl::Status Check(const LoadOptions& options, const v1::Model& model) {
-  if (!model.steppable()) {
-    return absl::FailedPreconditionError(absl::StrCat("model ", options.model, " cannot be stepped; bench needs one"));
+absl::Status CheckModel(const LoadOptions& options, const std::string& name, const v1::Model& model,
+                        const v1::Model& first) {
+  if (!model.steppable() && options.sequence == 0) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("model ", name, " cannot be stepped; bench needs one, or --sequence"));
+  }
+  if (model.spec().input_size() != first.spec().input_size() || model.output_size() != first.output_size()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--model: ", options.models.front(), " and ", name, " differ in input or output size"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Check(const LoadOptions& options) {
+  if (options.rate > 0 && options.in_flight > 0) {
+    return absl::InvalidArgumentError("--rate and --in-flight: want one of them; with a rate, time says when to send");
+  }
+  if (options.sequence > 0 && options.unary) {
+    return absl::InvalidArgumentError(
+        "--sequence and --unary: sequences are unary calls as they are; leave --unary out");
   }
   if (options.sessions < options.streams) {
     return absl::InvalidArgumentError(
@@ -55,9 +74,14 @@ absl::StatusOr<LoadReport> RunLoad(const std::string& address, const ClientOptio
     if (!client.ok()) return client.status();
     clients.push_back(*std::move(client));
   }
-  absl::StatusOr<v1::Model> model = clients[0]->GetModel(options.model);
-  if (!model.ok()) return model.status();
-  if (absl::Status status = Check(options, *model); !status.ok()) return status;
+  std::vector<v1::Model> models;
+  for (const std::string& name : options.models) {
+    absl::StatusOr<v1::Model> model = clients[0]->GetModel(name);
+    if (!model.ok()) return model.status();
+    models.push_back(*std::move(model));
+    if (absl::Status status = CheckModel(options, name, models.back(), models.front()); !status.ok()) return status;
+  }
+  if (absl::Status status = Check(options); !status.ok()) return status;
 
   LoadClock clock;
   clock.measure_from = INT64_MAX;
@@ -66,11 +90,11 @@ absl::StatusOr<LoadReport> RunLoad(const std::string& address, const ClientOptio
   for (uint32_t lane = 0; lane < options.streams; ++lane) {
     std::vector<std::string> sessions;
     for (uint32_t i = lane; i < options.sessions; i += options.streams) {
-      sessions.push_back(SessionName(options.model, absl::StrCat(prefix, i)));
+      sessions.push_back(SessionName(options.models[i % options.models.size()], absl::StrCat(prefix, i)));
     }
-    lanes.push_back((options.unary ? MakeUnaryLane : MakeStreamLane)(clients[lane % clients.size()].get(), options,
-                                                                     clock, std::move(sessions),
-                                                                     model->spec().input_size(), model->output_size()));
+    const auto make = options.sequence > 0 ? MakeSequenceLane : options.unary ? MakeUnaryLane : MakeStreamLane;
+    lanes.push_back(make(clients[lane % clients.size()].get(), options, clock, std::move(sessions),
+                         models.front().spec().input_size(), models.front().output_size()));
   }
   for (const auto& lane : lanes) {
     if (absl::Status status = lane->Open(); !status.ok()) {
@@ -88,6 +112,8 @@ absl::StatusOr<LoadReport> RunLoad(const std::string& address, const ClientOptio
   {
     Progress progress("load", static_cast<uint64_t>(end - begin));
     for (const auto& lane : lanes) lane->Start();
+    std::optional<Pacer> pacer;
+    if (options.rate > 0) pacer.emplace(lanes, clock, 1e9 * options.handles / options.rate);
     Sleep(measure, begin, &progress, stop);
     const absl::StatusOr<v1::ServerInfo> before = clients[0]->GetServerInfo();
     Sleep(end, begin, &progress, stop);
@@ -112,6 +138,7 @@ absl::StatusOr<LoadReport> RunLoad(const std::string& address, const ClientOptio
     report.resends += counts.resends;
     report.steps += counts.steps;
     report.messages += counts.messages;
+    report.unsent += counts.unsent;
     report.latency.Merge(counts.latency);
     if (report.first_error.empty() && !counts.first_error.ok()) report.first_error = Describe(counts.first_error);
   }

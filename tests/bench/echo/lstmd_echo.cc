@@ -185,10 +185,8 @@ std::vector<float> Measure(Echo::Stub* stub, const Load& load, int calls) {
 
 int RunLoad(const Load& load) {
   const auto stub = Echo::NewStub(grpc::CreateChannel(load.address, grpc::InsecureChannelCredentials()));
-  double seconds = 0;
-  const std::vector<float> micros = load.unary
-                                        ? Measure<UnaryCall>(stub.get(), load, load.streams * load.in_flight, &seconds)
-                                        : Measure<StreamCall>(stub.get(), load, load.streams, &seconds);
+  const std::vector<float> micros = load.unary ? Measure<UnaryCall>(stub.get(), load, load.streams * load.in_flight)
+                                               : Measure<StreamCall>(stub.get(), load, load.streams);
   if (micros.empty()) {
     std::cerr << "lstmd_echo: no replies from " << load.address << "\n";
     return 1;
