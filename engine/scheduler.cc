@@ -63,7 +63,7 @@ void Scheduler::Submit(absl::Span<Work* const> work) {
     }
     lone_submits_ = now - last_submit_ < kPause ? 0 : lone_submits_ + 1;
     last_submit_ = now;
-    here = !work.empty() && MayRunHere(now, work.front()->alone);
+    here = MayRunHere(now);
     wake = WakeWorker();
   }
   if (wake) work_ready_.Signal();
@@ -332,7 +332,7 @@ bool Scheduler::GiveBackDevice(bool go_on) {
     running_ = false;
     --reporting_;
     if (idle_waiters_ != 0) idle_.SignalAll();
-    if (go_on && MayRunHere(clock_->Now(), true)) return true;
+    if (go_on && MayRunHere(clock_->Now())) return true;
     wake = WakeWorker();
   }
   if (wake) work_ready_.Signal();

@@ -250,9 +250,8 @@ class Scheduler {
   void EndByStep(Session& session) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Whether the caller is to signal work_ready_ when it has let go of the lock.
   bool WakeWorker() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Whether the calling thread is to RunBatch what it has just brought; then it has the device and the batch. `alone`:
-  // see Work.
-  bool MayRunHere(absl::Time now, bool alone) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whether the calling thread, which is in Submit, is to RunBatch what is ready; then it has the device and the batch.
+  bool MayRunHere(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Takes the device and the next batch. False: nothing is to be run now.
   bool TakeBatch(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 

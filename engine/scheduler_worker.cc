@@ -58,12 +58,12 @@ void Scheduler::Loop() {
 // Work that comes while other work is on its way gathers into batches behind it; to run each piece as it comes would
 // lose them. So this is for submissions that came singly for a while, and for those that have nothing to gain from a
 // batch: short ones whose reply goes alone anyway.
-bool Scheduler::MayRunHere(absl::Time now, bool alone) {
+bool Scheduler::MayRunHere(absl::Time now) {
   if (running_ || stopping_ || active_.size() != 1 || !backend_->any_thread()) return false;
   const ModelQueue& queue = *active_.front();
   if (!queue.sequences.empty() || options_.max_inline_time <= absl::ZeroDuration()) return false;
   const absl::Duration cost = queue.step_cost.Estimate(queue.steps.units());
-  const bool lone = lone_submits_ >= kLoneSubmits || (alone && cost <= kHandOver);
+  const bool lone = lone_submits_ >= kLoneSubmits || (queue.steps.front()->alone && cost <= kHandOver);
   if (!lone || cost > options_.max_inline_time || !TakeBatch(now)) return false;
   ++inline_batches_;
   return true;

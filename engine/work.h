@@ -66,7 +66,7 @@ struct Work {
   std::atomic<bool> cancelled{false};  // the caller may set it at any time; checked before each device call
   WorkSink* sink = nullptr;
   // Nothing else of the sink is in flight, so that its reply can share a message with no other: better run at once than
-  // wait for company. A hint, of the first work in a Submit.
+  // wait for company. A hint; of works that are submitted together the first has it.
   bool alone = false;
 
   // Results, valid in OnDone with an OK status.

@@ -14,6 +14,7 @@ namespace lstmd::server {
 namespace {
 
 constexpr size_t kFreeFrames = 16;
+constexpr int kGather = 64;
 
 // Parts of a frame that are answered one by one.
 int64_t CountParts(const v1::StreamStepsRequest& request) {
@@ -145,7 +146,9 @@ void StepStream::SubmitFrame(StreamFrame* frame) {
   {
     MutexLock lock(&mutex_);
     frame->pending = batch_.size();
-    batch_.front()->alone = in_flight_.items == 0;
+    // Where several messages are in flight, replies can go together: such a stream is left to gather for a while.
+    gathering_ = pending_ > 0 || !reply_.empty() ? kGather : gathering_ - (gathering_ > 0 ? 1 : 0);
+    batch_.front()->alone = gathering_ == 0;
     pending_ += batch_.size();
     in_flight_.items += batch_.size();
     for (size_t i = 0; i < frame->used(); ++i) {

@@ -49,7 +49,8 @@ class StepStream final : public BidiStream<v1::StreamStepsRequest, v1::StreamSte
   std::list<StreamFrame> active_frames_ ABSL_GUARDED_BY(mutex_);  // with work in the engine
   std::list<StreamFrame> free_frames_ ABSL_GUARDED_BY(mutex_);
   StreamReply reply_ ABSL_GUARDED_BY(mutex_);
-  v1::StreamStepsResponse writing_message_;  // gRPC's while it is written
+  int gathering_ ABSL_GUARDED_BY(mutex_) = 0;  // so many frames go to the engine with no hurry
+  v1::StreamStepsResponse writing_message_;    // gRPC's while it is written
 };
 
 }  // namespace lstmd::server

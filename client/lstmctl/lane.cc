@@ -52,11 +52,11 @@ void Lane::Tick(size_t k, int64_t due_nanos, int64_t period_nanos) {
   {
     MutexLock lock(&mutex_);
     period_nanos_ = period_nanos;
-    if (flight.failed) return;
     if (flight.busy) {
       ++flight.behind;
       return;
     }
+    if (flight.failed) return;
     Depart(&flight, due_nanos);
   }
   Send(&flight);
@@ -96,12 +96,13 @@ bool Lane::Land(Flight* flight) {
   MutexLock lock(&mutex_);
   counts_.replies += replies;
   const int64_t send_until = clock_.send_until.load(std::memory_order_relaxed);
-  if (flight->sent_nanos >= clock_.measure_from.load(std::memory_order_relaxed) && now <= send_until) {
+  const bool paced = options_.rate > 0;
+  // Of a server that cannot keep up, what is answered was due long ago.
+  if ((paced ? now : flight->sent_nanos) >= clock_.measure_from.load(std::memory_order_relaxed) && now <= send_until) {
     counts_.steps += steps;
     ++counts_.messages;
     counts_.latency.Add(static_cast<uint64_t>(now - flight->sent_nanos));
   }
-  const bool paced = options_.rate > 0;
   if (now >= send_until || flight->failed || (paced && flight->behind == 0)) {
     counts_.unsent += std::exchange(flight->behind, 0);
     flight->busy = false;

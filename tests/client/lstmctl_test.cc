@@ -164,7 +164,12 @@ TEST_F(LstmctlServerTest, BenchLosesNothingAndCleansUp) {
       {"--sessions", "5", "--streams", "1", "--handles", "2", "--in-flight", "1"},
       {"--sessions", "3", "--streams", "1", "--in-flight", "8"},
       {"--sessions", "6", "--streams", "2", "--handles", "3", "--unary"},
-      {"--sessions", "12", "--streams", "2", "--handles", "3", "--resume"}};
+      {"--sessions", "12", "--streams", "2", "--handles", "3", "--resume"},
+      {"--sessions", "6", "--streams", "2", "--rate", "500"},
+      {"--sessions", "6", "--streams", "2", "--rate", "10000000"},
+      {"--sessions", "6", "--streams", "2", "--handles", "3", "--rate", "500", "--unary"},
+      {"--sessions", "3", "--streams", "1", "--handles", "2", "--sequence", "9"},
+      {"--sessions", "4", "--streams", "2", "--sequence", "9", "--rate", "1000"}};
   for (std::vector<std::string> load : loads) {
     SCOPED_TRACE(testing::PrintToString(load));
     load.insert(load.begin(), {"bench", "--model", "m", "--seconds", "0.2", "--warmup", "0.05"});
@@ -178,6 +183,9 @@ TEST_F(LstmctlServerTest, BenchLosesNothingAndCleansUp) {
     EXPECT_LE(report["latency_ms"]["p50"], report["latency_ms"]["p99"]);
     EXPECT_EQ(Json({"info"})["sessions"], 0) << "all that it made are deleted";
   }
+  const nlohmann::json slow = Json({"bench", "--model", "m", "--seconds", "0.5", "--warmup", "0", "--sessions", "4",
+                                    "--streams", "1", "--rate", "100"});
+  EXPECT_LE(slow["requests"], 51) << "not more than is asked for";
   EXPECT_THAT(Out({"bench", "--model", "m", "--seconds", "0.05", "--warmup", "0"}),
               AllOf(HasSubstr("steps/s"), HasSubstr("p99"), HasSubstr(" 0 errors")));
   EXPECT_THAT(Out({"bench", "--model", "m", "--seconds", "0.05", "--warmup", "0", "--resume"}),
@@ -191,6 +199,9 @@ TEST_F(LstmctlServerTest, BenchRefusesWhatItCannotDo) {
   EXPECT_THAT(Error({"bench", "--model", "m", "--sessions", "8", "--handles", "16", "--streams", "1"}),
               HasSubstr("only 8 sessions"));
   EXPECT_THAT(Error({"bench", "--model", "m", "--sessions", "2"}), HasSubstr("fewer than --streams"));
+  EXPECT_THAT(Error({"bench", "--model", "m", "--rate", "5", "--in-flight", "2"}), HasSubstr("want one of them"));
+  EXPECT_THAT(Error({"bench", "--model", "m", "--sequence", "5", "--unary"}), HasSubstr("leave --unary out"));
+  EXPECT_THAT(Error({"bench", "--model", "m,none"}), HasSubstr("MODEL_NOT_FOUND"));
 }
 
 TEST_F(LstmctlServerTest, BenchCountsErrors) {

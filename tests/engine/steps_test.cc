@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Steps and sequences through the engine: results, order, batches, failures.
+#include <algorithm>
 #include <vector>
 
 #include "tests/engine/fixture.h"
@@ -49,6 +50,31 @@ TEST_F(StepsTest, SeveralTimeStepsAreOneWork) {
     EXPECT_EQ(job->final_c, want.c);
   }
   EXPECT_EQ(StateOf("a").c, want.c);
+}
+
+TEST_F(StepsTest, OneStreamThatFloodsDoesNotHoldUpAnother) {
+  const auto model = *engine_->FindModel("m", 0);
+  Recorder flood;
+  std::vector<std::unique_ptr<Job>> jobs;
+  control_->Block();
+  jobs.push_back(MakeSequence(model, &flood, 0, 1));
+  engine_->Submit(&jobs[0]->work);
+  control_->WaitUntilBlocked();
+  for (int k = 0; k < 100; ++k) {
+    jobs.push_back(MakeSequence(model, &flood, 1, 1));
+    engine_->Submit(&jobs.back()->work);
+  }
+  const auto other = MakeSequence(model, &sink_, 77, 1);
+  engine_->Submit(&other->work);
+  control_->Unblock();
+  ASSERT_EQ(Shown(sink_.Wait(&other->work)), "OK");
+  flood.WaitForEnds(jobs.size());
+  const std::vector<FakeCall> calls = control_->calls();
+  ASSERT_GE(calls.size(), 13u);
+  size_t call = 0;
+  const auto is_other = [](const FakeCall::FakeRow& row) { return row.first == 77; };
+  while (call < calls.size() && std::none_of(calls[call].rows.begin(), calls[call].rows.end(), is_other)) ++call;
+  EXPECT_EQ(call, 2u) << "after the call that ran and one full batch";
 }
 
 TEST_F(StepsTest, SequencesLeaveNothingBehind) {
