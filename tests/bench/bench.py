@@ -6,10 +6,11 @@ Usage: bench.py --mode smoke|quick|full --results FILE.md [--only engine,wire,sc
 Beside FILE.md it writes plots into the folder FILE/ and, for programs, FILE.json into the build. BENCH_BIN is the folder
 of the programs, BENCH_WORK a folder for models and the like.
 
-Parts of their own: each executable tests/bench/parts/NAME.py or NAME.sh runs in order of name from the root of the
+Parts of their own: each tests/bench/parts/NAME.py or NAME.sh (BENCH_PARTS: of another folder) runs in order of name from the root of the
 repository, with BENCH_BIN, BENCH_PYTHON, BENCH_OUT and BENCH_MODE (smoke: under 10 s and the numbers mean nothing,
 quick: under 30 s, full: under 90 s) in the environment. Exit status 0: it has written $BENCH_OUT/NAME.json; 77: skipped,
-the last line of its output says why; otherwise the run fails. NAME.json, of which only the title must be there:
+the last line of its output says why; otherwise it
+failed, and the exit status of the run tells. NAME.json, of which only the title must be there:
   {"title": "Durability", "text": "Markdown",
    "goals": [{"what": "…", "against": "…", "goal": ">= 0.8", "ours": "123 steps/s", "peer": "140 steps/s",
               "ratio": 0.88, "met": true, "note": "where missed: what was tried, what bounds it"}],
@@ -57,7 +58,7 @@ class Run:
         self.mode, self.plots_to = mode, plots_to
         self.begin = time.monotonic()
         self.work = os.environ.get("BENCH_WORK", "build/bench/work")
-        self.goals, self.sections, self.skipped, self.raw = [], [], [], {}
+        self.goals, self.sections, self.skipped, self.failed, self.raw = [], [], [], [], {}
         os.makedirs(self.work, exist_ok=True)
 
     def log(self, text):
@@ -113,23 +114,35 @@ class Run:
         os.makedirs(out, exist_ok=True)
         environment = dict(os.environ, BENCH_BIN=os.path.abspath(BIN), BENCH_PYTHON=sys.executable, BENCH_OUT=out,
                            BENCH_MODE=self.mode)
-        for path in sorted(glob.glob(os.path.join(HERE, "parts", "*.py")) + glob.glob(os.path.join(HERE, "parts", "*.sh"))):
-            name = os.path.splitext(os.path.basename(path))[0]
-            self.log(f"part {name}")
-            command = [sys.executable if path.endswith(".py") else "bash", path]
-            done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                                  cwd=os.path.join(HERE, "..", ".."), timeout=600)
-            if done.returncode == 77:
-                self.skipped.append(f"{name}: {(done.stdout.strip().splitlines() or ['no reason given'])[-1]}")
-                continue
-            if done.returncode != 0:
-                raise RuntimeError(f"{path}: exit status {done.returncode}\n{done.stdout}")
-            with open(os.path.join(out, f"{name}.json")) as file:
-                part = json.load(file)
-            for plot in part.get("plots", []):
-                shutil.copy(os.path.join(out, plot), self.plots_to)
-            self.goals += part.get("goals", [])
-            self.sections.append(part)
+        folder = os.environ.get("BENCH_PARTS", os.path.join(HERE, "parts"))
+        for path in sorted(glob.glob(os.path.join(folder, "*.py")) + glob.glob(os.path.join(folder, "*.sh"))):
+            self.attempt(f"part {os.path.basename(path)}", lambda: self.part(path, out, environment))
+
+    def part(self, path, out, environment):
+        name = os.path.splitext(os.path.basename(path))[0]
+        self.log(f"part {name}")
+        command = [sys.executable if path.endswith(".py") else "bash", os.path.abspath(path)]
+        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              cwd=os.path.join(HERE, "..", ".."), timeout=300)
+        if done.returncode == 77:
+            self.skipped.append(f"{name}: {(done.stdout.strip().splitlines() or ['no reason given'])[-1]}")
+            return
+        if done.returncode != 0:
+            raise RuntimeError(f"exit status {done.returncode}\n{done.stdout}")
+        with open(os.path.join(out, f"{name}.json")) as file:
+            part = json.load(file)
+        for plot in part.get("plots", []):
+            shutil.copy(os.path.join(out, plot), self.plots_to)
+        self.goals += part.get("goals", [])
+        self.sections.append(part)
+
+    def attempt(self, what, call):
+        """What fails does not take the rest with it, and the exit status tells."""
+        try:
+            call()
+        except Exception as error:  # noqa: BLE001: whatever it is, the other measurements are worth having
+            self.failed.append(what)
+            print(f"FAILED: {what}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
 
 
 def main():
@@ -144,9 +157,9 @@ def main():
     os.makedirs(plots_to, exist_ok=True)
     run = Run(args.mode, plots_to)
     for name in args.only.split(","):
-        getattr(run, name)()
+        run.attempt(name, getattr(run, name))
     results = {"command": args.command, "date": datetime.date.today().isoformat(), "machine": machine(), "goals": run.goals,
-               "sections": run.sections, "skipped": run.skipped, "plots_folder": os.path.basename(plots_to), "mode": args.mode}
+               "sections": run.sections, "skipped": run.skipped, "failed": run.failed, "plots_folder": os.path.basename(plots_to), "mode": args.mode}
     with open(args.results, "w") as file:
         file.write(report.markdown(results, WHY))
     with open(os.path.join(run.work, "results.json"), "w") as file:
@@ -157,10 +170,13 @@ def main():
               + (f", against {goal['against']}" if goal.get("against") else ""))
     for skipped in run.skipped:
         print(f"skipped: {skipped}")
+    for failed in run.failed:
+        print(f"FAILED: {failed}")
     missed = report.notes(run.goals, WHY)
     if missed:
         print(f"\nWhat bounds those that are missed:\n{missed}")
     print(f"\n{sum(1 for g in run.goals if g['met'])} of {len(run.goals)} goals met; {args.results}")
+    sys.exit(1 if run.failed else 0)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Usage: harness_test.py BIN WORK
 """
 import json
 import os
+import shutil
 import subprocess
 import sys
 import unittest
@@ -15,13 +16,33 @@ BIN, WORK = (os.path.abspath(path) for path in sys.argv[1:3])
 RESULTS = os.path.join(WORK, "RESULTS.md")
 
 
+PARTS = {
+    "good.py": """
+import json, os
+json.dump({"title": "A part", "goals": [{"what": "a goal of a part", "goal": ">= 2", "ratio": 3.0, "met": True}],
+           "tables": [{"title": "A table", "columns": ["mode"], "rows": [[os.environ["BENCH_MODE"]]]}]},
+          open(os.environ["BENCH_OUT"] + "/good.json", "w"))
+""",
+    "here.sh": 'echo "skipped: the thing is not here"; exit 77\n',
+}
+
+
+def run(parts, only, results):
+    folder = os.path.join(WORK, "test_parts")
+    shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(folder)
+    for name, text in parts.items():
+        with open(os.path.join(folder, name), "w") as file:
+            file.write(text)
+    return subprocess.run(["bash", os.path.join(HERE, "run.sh"), "--smoke", "--no-build", "--only", only, "--results", results],
+                          env=dict(os.environ, BENCH_BIN=BIN, BENCH_WORK=WORK, BENCH_PARTS=folder), text=True, timeout=280,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
 class Harness(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        os.makedirs(WORK, exist_ok=True)
-        cls.run_ = subprocess.run(["bash", os.path.join(HERE, "run.sh"), "--smoke", "--no-build", "--results", RESULTS],
-                                  env=dict(os.environ, BENCH_BIN=BIN, BENCH_WORK=WORK), text=True, timeout=280,
-                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        cls.run_ = run(PARTS, "engine,wire,scaling,parts", RESULTS)
         if cls.run_.returncode == 0:
             with open(os.path.join(WORK, "results.json")) as file:
                 cls.results = json.load(file)
@@ -63,13 +84,28 @@ class Harness(unittest.TestCase):
         self.assertTrue(all(row["ours"] > 0 and row["echo"] > 0 for row in wire["echo"]))
         self.assertTrue(all(row["steps"] > 0 for row in wire["frames"] + wire["load"]))
 
+    def test_parts(self):
+        self.assertIn("| a goal of a part |", self.markdown)
+        self.assertIn("**A table**\n\n| mode |\n|---|\n| smoke |", self.markdown)
+        self.assertIn("Skipped: here: skipped: the thing is not here", self.markdown)
+
     def test_machine_and_command_are_named(self):
         for part in (self.results["machine"], self.results["date"], "run.sh --smoke"):
             self.assertIn(part, self.markdown)
         self.assertNotIn(WORK, self.markdown)
 
 
-class Refusals(unittest.TestCase):
+class Failures(unittest.TestCase):
+    def test_a_part_that_fails_is_told_and_stops_nothing(self):
+        results = os.path.join(WORK, "FAILED.md")
+        done = run(dict(PARTS, **{"bad.sh": "echo oh dear; exit 3\n"}), "parts", results)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("oh dear", done.stdout)
+        with open(results) as file:
+            markdown = file.read()
+        self.assertIn("**Failed**: part bad.sh", markdown)
+        self.assertIn("a goal of a part", markdown)
+
     def test_unknown_options(self):
         done = subprocess.run(["bash", os.path.join(HERE, "run.sh"), "--fast"], stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True)

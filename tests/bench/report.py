@@ -58,4 +58,6 @@ def markdown(results, why):
             parts += ["", f"![{section['title']}]({results['plots_folder']}/{plot})"]
     for skipped in results["skipped"]:
         parts += ["", f"Skipped: {skipped}"]
+    for failed in results.get("failed", []):
+        parts += ["", f"**Failed**: {failed}"]
     return "\n".join(parts) + "\n"
