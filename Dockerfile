@@ -48,8 +48,8 @@ COPY LICENSE /usr/share/doc/lstmd/copyright
 USER lstmd
 EXPOSE 8001
 VOLUME /models
-HEALTHCHECK --interval=10s --timeout=3s --start-period=20s CMD ["lstmctl", "--server", "127.0.0.1:8001", "info"]
-ENTRYPOINT ["lstmd", "--repository", "/models", "--listen", "0.0.0.0:8001"]
+HEALTHCHECK --interval=10s --timeout=3s --start-period=20s CMD ["lstmctl", "--server", "unix:/tmp/lstmd.sock", "health"]
+ENTRYPOINT ["lstmd", "--repository", "/models", "--listen", "0.0.0.0:8001", "--listen", "unix:/tmp/lstmd.sock"]
 
 FROM debian:bookworm-slim
 COPY deploy/install-packages.sh /tmp/deploy/
@@ -62,5 +62,5 @@ USER lstmd
 EXPOSE 8001
 # The model repository: NAME/VERSION/model.safetensors.
 VOLUME /models
-HEALTHCHECK --interval=10s --timeout=3s --start-period=20s CMD ["lstmctl", "--server", "127.0.0.1:8001", "info"]
-ENTRYPOINT ["lstmd", "--repository", "/models", "--listen", "0.0.0.0:8001"]
+HEALTHCHECK --interval=10s --timeout=3s --start-period=20s CMD ["lstmctl", "--server", "unix:/tmp/lstmd.sock", "health"]
+ENTRYPOINT ["lstmd", "--repository", "/models", "--listen", "0.0.0.0:8001", "--listen", "unix:/tmp/lstmd.sock"]

@@ -16,6 +16,7 @@ add_library(lstmd_engine STATIC
   engine_snapshots.cc
   engine_stats.cc
   engine_store.cc
+  memory_budget.cc
   model.cc
   model_counters.cc
   model_registry.cc

@@ -39,7 +39,7 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(EngineOptions options,
 
 EngineImpl::EngineImpl(EngineOptions options, std::vector<std::unique_ptr<Backend>> backends,
                        std::unique_ptr<SpillDisk> spill_disk)
-    : options_(std::move(options)), store_(options_.sessions) {
+    : options_(std::move(options)), memory_(options_.memory_limit), store_(options_.sessions) {
   for (std::unique_ptr<Backend>& backend : backends) {
     schedulers_.push_back(std::make_unique<Scheduler>(
         std::move(backend), options_.scheduler, options_.sessions.replay_ring, options_.clock,
@@ -85,6 +85,7 @@ void EngineImpl::KeepHouse() {
     }
     ExpireSessions();
     SweepStore();
+    memory_.Trim();
   }
 }
 

@@ -112,6 +112,9 @@ struct EngineOptions {
   DurabilityOptions durability;
   SpillOptions spill;
   std::shared_ptr<StateStore> store;  // nullptr: sessions are lost with the server
+  // Bytes of memory of this process above which nothing new is taken: models, sessions, and by CheckMemory work. 0: no
+  // limit.
+  uint64_t memory_limit = 0;
   Clock* clock = Clock::Real();
 };
 
@@ -309,6 +312,9 @@ class Engine {
   // Refuses new work and sessions with UNAVAILABLE / DRAINING and waits for what is in flight, at most until
   // `deadline`. Returns whether all was finished.
   virtual bool Drain(absl::Time deadline) = 0;
+
+  // RESOURCE_EXHAUSTED / MEMORY_LIMIT while the process is above its limit. For whoever takes work in; cheap.
+  virtual absl::Status CheckMemory() const = 0;
 
   virtual EngineStats Stats() const = 0;
   // Of every model that is loaded, being loaded or failed, by name, then version; of every device, in order of

@@ -13,6 +13,7 @@
 #include "absl/functional/function_ref.h"
 #include "engine/checkpointer.h"
 #include "engine/engine.h"
+#include "engine/memory_budget.h"
 #include "engine/model_registry.h"
 #include "engine/mutex.h"
 #include "engine/scheduler.h"
@@ -64,6 +65,7 @@ class EngineImpl final : public Engine {
   void SubmitAll(absl::Span<Work* const> work) override;
 
   bool Drain(absl::Time deadline) override;
+  absl::Status CheckMemory() const override { return memory_.Admit(0, "more work"); }
   EngineStats Stats() const override;
   std::vector<ModelStats> StatsByModel() const override;
   std::vector<DeviceStats> StatsByDevice() const override;
@@ -137,6 +139,7 @@ class EngineImpl final : public Engine {
   void SweepStore();
 
   const EngineOptions options_;
+  MemoryBudget memory_;
   ModelRegistry registry_;
   SessionStore store_;
   std::shared_ptr<SpillSpace> spill_space_ = std::make_shared<SpillSpace>();

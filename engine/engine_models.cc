@@ -101,6 +101,9 @@ absl::StatusOr<std::shared_ptr<Model>> EngineImpl::MakeModel(std::string_view na
                                                              std::string_view device) const {
   const absl::StatusOr<Scheduler*> scheduler = ChooseDevice(spec, device);
   if (!scheduler.ok()) return scheduler.status();
+  // The file's pages are the system's to drop; what a backend packs is not.
+  absl::Status room = memory_.Admit(ParameterCount(weights) * sizeof(float), "the weights of a model");
+  if (!room.ok()) return room;
   ModelParts parts;
   parts.name = name;
   parts.version = version;

@@ -15,6 +15,8 @@ namespace lstmd {
 namespace {
 
 constexpr size_t kMaxLabels = 64;
+// What a session takes beside its state, about.
+constexpr uint64_t kSessionBytes = 1024;
 constexpr size_t kMaxLabelKey = 63;
 constexpr size_t kMaxLabelValue = 255;
 
@@ -115,6 +117,7 @@ absl::StatusOr<std::shared_ptr<Session>> EngineImpl::AddSession(
     if (std::shared_ptr<Session> session = store_.Find(model->name(), key)) return living(std::move(session));
   }
   const uint64_t state_bytes = model->pool().slot_bytes();
+  if (absl::Status status = memory_.Admit(state_bytes + kSessionBytes, "a session"); !status.ok()) return status;
   if (absl::Status status = store_.Reserve(owner, state_bytes); !status.ok()) return status;
   if (!model->AddSession()) {
     store_.Unreserve(owner, state_bytes);

@@ -23,11 +23,17 @@ struct Limits {
   uint64_t max_message_bytes = 64 << 20;
   // Steps that one stream may have in flight before it is no longer read.
   uint32_t max_in_flight_per_stream = 8192;
+  // Items of one Step or RunSequences call.
+  int max_items = 4096;
+  // Rows of all batches of a call together; binds, steps and unbinds of one frame.
+  int64_t max_rows = 65536;
+  // Time steps of one sequence, or of one step of a session.
+  int64_t max_sequence_length = 1 << 20;
+  // Streams that are open at a time, on all connections.
+  uint64_t max_streams = 20'000;
+  // A step of a session that is not done so long after it came is dropped. Zero: never.
+  absl::Duration max_queue_age = absl::Minutes(1);
 };
-
-// Items of one Step or RunSequences call; rows of all its batches together; steps of one frame.
-inline constexpr int kMaxItems = 4096;
-inline constexpr int64_t kMaxRows = 65536;
 
 // What all services share; outlives them.
 struct Context {

@@ -19,7 +19,7 @@ grpc::ServerUnaryReactor* InferenceService::Step(grpc::CallbackServerContext* ca
 
 grpc::ServerBidiReactor<v1::StreamStepsRequest, v1::StreamStepsResponse>* InferenceService::StreamSteps(
     grpc::CallbackServerContext* call) {
-  absl::StatusOr<Caller> caller = Admit(context_, *call, "StreamSteps", Right::kUse);
+  absl::StatusOr<Caller> caller = AdmitStream(context_, *call, "StreamSteps");
   if (!caller.ok()) {
     return RefuseStream<grpc::ServerBidiReactor<v1::StreamStepsRequest, v1::StreamStepsResponse>>(*call, "StreamSteps",
                                                                                                   caller.status());

@@ -75,10 +75,10 @@ absl::Status OipInference::Parse(const inference::ModelInferRequest& request, Fl
 
 absl::Status OipInference::Check(FloatScratch* scratch) {
   ReplyBudget budget(context_.limits.max_message_bytes);
-  int64_t rows_left = kMaxRows;
+  int64_t rows_left = context_.limits.max_rows;
   result_.Clear();
   item_.emplace(sequence_, model_, &result_);
-  return item_->Check(context_.engine, caller_, lookup_, scratch, &budget, &rows_left);
+  return item_->Check(context_, caller_, lookup_, scratch, &budget, &rows_left);
 }
 
 absl::Status OipInference::CreateSession(const std::optional<StateValues>& initial) const {

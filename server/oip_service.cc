@@ -59,7 +59,7 @@ grpc::ServerBidiReactor<inference::ModelInferRequest, inference::ModelStreamInfe
 OipService::ModelStreamInfer(Call* call) {
   const auto header = call->client_metadata().find("triton_grpc_error");
   const bool end_at_error = header != call->client_metadata().end() && header->second == "true";
-  absl::StatusOr<Caller> caller = Admit(context_, *call, "ModelStreamInfer", Right::kUse);
+  absl::StatusOr<Caller> caller = AdmitStream(context_, *call, "ModelStreamInfer");
   if (!caller.ok()) {
     return RefuseStream<grpc::ServerBidiReactor<inference::ModelInferRequest, inference::ModelStreamInferResponse>>(
         *call, "ModelStreamInfer", caller.status());

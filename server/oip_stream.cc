@@ -230,6 +230,7 @@ void OipStream::SubmitRequest(Request* request) {
   uint64_t steps = 0;
   for (const RowWork& work : request->works) steps += work.steps;
   if (status.ok()) status = caller_.CheckValid();
+  if (status.ok()) status = context_.engine->CheckMemory();
   if (status.ok()) status = caller_.Enter(request->works.size(), steps);
   absl::InlinedVector<Work*, 4> batch;
   {

@@ -7,6 +7,7 @@
 #include "CLI/CLI.hpp"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
+#include "engine/memory_budget.h"
 #include "server/version.h"
 
 namespace lstmd::server {
@@ -91,6 +92,17 @@ class Flags {
                      ->type_name("DURATION"));
   }
 
+  // A size, or "auto".
+  void AddMemory(const std::string& flag, uint64_t* value, const std::string& help) {
+    *value = AvailableBytes() / 100 * 85;
+    Finish(flag,
+           app_.add_option(flag, *value, help)
+               ->transform([value](const std::string& text) { return text == "auto" ? std::to_string(*value) : text; })
+               ->transform(CLI::AsSizeValue(false))
+               ->default_str("auto")
+               ->type_name("SIZE"));
+  }
+
   void AddFlag(const std::string& flag, bool* value, const std::string& help) {
     Finish(flag, app_.add_flag(flag, *value, help));
   }
@@ -131,6 +143,36 @@ void AddFlags(CLI::App* app, ServerOptions* options) {
   serving.AddDuration("--keepalive-time", &options->keepalive_time, "Ping a silent connection after this long");
   serving.AddDuration("--keepalive-timeout", &options->keepalive_timeout,
                       "Drop it when the ping has no answer for so long");
+
+  Flags bounds(app, "Bounds");
+  bounds.Add("--max-items-per-call", &options->limits.max_items, "Items of one Step or RunSequences call")
+      ->check(CLI::Range(1, 1 << 20));
+  bounds
+      .Add("--max-rows-per-call", &options->limits.max_rows,
+           "Sequences in all batches of a call; binds, steps and unbinds of one frame")
+      ->check(CLI::Range(1, 1 << 24));
+  bounds
+      .Add("--max-sequence-length", &options->limits.max_sequence_length,
+           "Time steps of one sequence, or of one message for a session")
+      ->check(CLI::Range(1, std::numeric_limits<int>::max()));
+  bounds.Add("--max-streams", &options->limits.max_streams, "Streams open at a time; above it RESOURCE_EXHAUSTED")
+      ->check(CLI::NonNegativeNumber);
+  bounds
+      .Add("--max-streams-per-connection", &options->connections.max_streams_per_connection,
+           "Calls and streams open at a time on one connection; more wait at the client")
+      ->check(CLI::Range(1, 1 << 20));
+  bounds
+      .Add("--max-connections", &options->connections.max_connections,
+           "Connections over TCP at a time; the newest above it are shut within a second")
+      ->check(CLI::Range(1, 1 << 24));
+  bounds.AddDuration("--max-connection-idle", &options->max_connection_idle,
+                     "Close a connection without a call for this long; 0: never");
+  bounds.AddDuration("--max-queue-age", &options->limits.max_queue_age,
+                     "Drop a step that is not done so long after it came (DEADLINE_EXCEEDED); 0: never");
+  bounds.AddMemory("--memory-limit", &options->engine.memory_limit,
+                   "Memory of the process above which models, sessions, streams and steps are refused "
+                   "(RESOURCE_EXHAUSTED) before the kernel kills it; auto: 85 % of the control group's limit or of the "
+                   "machine's memory; 0: none");
 
   Flags security(app, "Security");
   TransportOptions& transport = options->transport;

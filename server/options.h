@@ -14,6 +14,7 @@
 #include "absl/time/time.h"
 #include "engine/engine.h"
 #include "server/access.h"
+#include "server/connection_guard.h"
 #include "server/context.h"
 #include "server/transport.h"
 
@@ -37,6 +38,9 @@ struct ServerOptions {
   std::function<void()> on_drained;
   absl::Duration keepalive_time = absl::Seconds(60);
   absl::Duration keepalive_timeout = absl::Seconds(20);
+  ConnectionBounds connections;
+  // A connection without a call for this long is closed. Zero: never.
+  absl::Duration max_connection_idle = absl::Hours(1);
   absl::Duration drain_timeout = absl::Seconds(30);
   std::string log_level = "info";
   std::string log_format = "text";

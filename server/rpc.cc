@@ -9,6 +9,7 @@
 #include "engine/errors.h"
 #include "server/errors.h"
 #include "server/logging.h"
+#include "server/stream_registry.h"
 #include "server/telemetry.h"
 
 namespace lstmd::server {
@@ -30,6 +31,19 @@ absl::StatusOr<Caller> Admit(const Context& context, const grpc::CallbackServerC
                              Right right) {
   if (context.access == nullptr) return Caller();
   return context.access->Admit(call, rpc, right);
+}
+
+absl::StatusOr<Caller> AdmitStream(const Context& context, const grpc::CallbackServerContext& call,
+                                   std::string_view rpc) {
+  absl::StatusOr<Caller> caller = Admit(context, call, rpc, Right::kUse);
+  if (!caller.ok()) return caller;
+  if (absl::Status status = context.engine->CheckMemory(); !status.ok()) return status;
+  if (context.streams->open() < context.limits.max_streams) return caller;
+  return ResourceExhausted("STREAM_LIMIT", absl::StrCat("the server has ", context.limits.max_streams,
+                                                        " open streams, as many as it is set to"))
+      .RetryAfter(absl::Seconds(1))
+      .Quota("streams")
+      .With("limit", std::to_string(context.limits.max_streams));
 }
 
 grpc::ServerUnaryReactor* Answer(const Context& context, grpc::CallbackServerContext* call, std::string_view rpc,

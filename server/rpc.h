@@ -25,6 +25,10 @@ namespace lstmd::server {
 absl::StatusOr<Caller> Admit(const Context& context, const grpc::CallbackServerContext& call, std::string_view rpc,
                              Right right);
 
+// The same for a stream. Also RESOURCE_EXHAUSTED / STREAM_LIMIT, MEMORY_LIMIT.
+absl::StatusOr<Caller> AdmitStream(const Context& context, const grpc::CallbackServerContext& call,
+                                   std::string_view rpc);
+
 // Answers a call at once with what `body` returns.
 grpc::ServerUnaryReactor* Answer(const Context& context, grpc::CallbackServerContext* call, std::string_view rpc,
                                  Right right, absl::FunctionRef<absl::Status(const Caller&)> body);

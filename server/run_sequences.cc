@@ -27,8 +27,9 @@ absl::StatusOr<std::shared_ptr<Model>> RunSequencesCall::FindModel() {
 
 void RunSequencesCall::Begin() {
   const int count = request_.sequences_size();
-  if (count < 1 || count > kMaxItems) {
-    Fail(InvalidArgument("ITEM_COUNT", absl::StrCat("got ", count, " sequences, want 1 to ", kMaxItems))
+  const Limits& limits = context().limits;
+  if (count < 1 || count > limits.max_items) {
+    Fail(InvalidArgument("ITEM_COUNT", absl::StrCat("got ", count, " sequences, want 1 to ", limits.max_items))
              .Field("sequences")
              .With("got", std::to_string(count)));
     return;
@@ -51,11 +52,11 @@ void RunSequencesCall::AddAll(Lookup lookup) {
   response_.mutable_results()->Reserve(count);
   errors_.resize(static_cast<size_t>(count));
   ReplyBudget budget(context().limits.max_message_bytes);
-  int64_t rows_left = kMaxRows;
+  int64_t rows_left = context().limits.max_rows;
   for (int i = 0; i < count; ++i) {
     const auto index = static_cast<size_t>(i);
     SequenceItem& item = items_.emplace_back(request_.sequences(i), *model, response_.add_results());
-    const absl::Status status = item.Check(context().engine, caller(), lookup, &scratch(), &budget, &rows_left);
+    const absl::Status status = item.Check(context(), caller(), lookup, &scratch(), &budget, &rows_left);
     if (!status.ok()) {
       errors_[index] = InItem(status, "sequences", index);
       continue;

@@ -46,18 +46,19 @@ void StatesToBatch(const float* from, int64_t rows, uint32_t cells, uint32_t siz
 
 }  // namespace
 
-absl::Status SequenceItem::Check(Engine* engine, const Caller& caller, Lookup lookup, FloatScratch* scratch,
+absl::Status SequenceItem::Check(const Context& context, const Caller& caller, Lookup lookup, FloatScratch* scratch,
                                  ReplyBudget* budget, int64_t* rows_left) {
   scratch_ = scratch;
   absl::StatusOr<OutputMode> mode = ReadMode(sequence_.output_mode());
   if (!mode.ok()) return mode.status();
   mode_ = *mode;
-  absl::Status status = CheckSession(engine, caller, lookup);
-  if (status.ok()) status = CheckInput();
+  absl::Status status = CheckSession(context.engine, caller, lookup);
+  if (status.ok()) status = CheckInput(context.limits);
   if (!status.ok()) return status;
   if (rows_ > *rows_left) {
-    return WrongField("ROW_COUNT", "input.shape",
-                      absl::StrCat("got a batch of ", rows_, " sequences, want at most ", kMaxRows, " in one call"));
+    return WrongField(
+        "ROW_COUNT", "input.shape",
+        absl::StrCat("got a batch of ", rows_, " sequences, want at most ", context.limits.max_rows, " in one call"));
   }
   *rows_left -= rows_;
   status = CheckLengths();
@@ -93,7 +94,7 @@ absl::Status SequenceItem::CheckSession(Engine* engine, const Caller& caller, Lo
   return absl::OkStatus();
 }
 
-absl::Status SequenceItem::CheckInput() {
+absl::Status SequenceItem::CheckInput(const Limits& limits) {
   absl::StatusOr<TensorView> input = ViewTensor(sequence_.input());
   if (!input.ok()) return PrefixField(input.status(), "input.");
   input_ = *input;
@@ -113,6 +114,7 @@ absl::Status SequenceItem::CheckInput() {
   }
   steps_ = input_.shape[batched_ && !sequence_.time_major() ? 1 : 0];
   rows_ = batched_ ? input_.shape[sequence_.time_major() ? 1 : 0] : 1;
+  if (steps_ > limits.max_sequence_length) return PrefixField(TooLong(steps_, limits), "input.");
   if (session_ && steps_ < 1) {
     return PrefixField(ShapeError("the input of a session", input_.shape, absl::StrCat("[T, ", size, "] with T >= 1")),
                        "input.");

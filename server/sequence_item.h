@@ -28,8 +28,8 @@ class SequenceItem {
 
   // Checks everything and sizes the reply; errors have fields relative to the Sequence. Makes no work yet.
   // `rows_left`: bound on the rows of the call, counted down.
-  absl::Status Check(Engine* engine, const Caller& caller, Lookup lookup, FloatScratch* scratch, ReplyBudget* budget,
-                     int64_t* rows_left);
+  absl::Status Check(const Context& context, const Caller& caller, Lookup lookup, FloatScratch* scratch,
+                     ReplyBudget* budget, int64_t* rows_left);
 
   int64_t rows() const { return rows_; }
   // Fills in the work of row `n`. REQUIRES: Check was OK.
@@ -40,7 +40,7 @@ class SequenceItem {
   void Assemble();
 
  private:
-  absl::Status CheckInput();
+  absl::Status CheckInput(const Limits& limits);
   absl::Status CheckLengths();
   absl::Status CheckSession(Engine* engine, const Caller& caller, Lookup lookup);
   absl::Status CheckOutput(ReplyBudget* budget);

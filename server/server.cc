@@ -12,6 +12,7 @@
 #include "engine/store/state_store.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/health_check_service_interface.h"
+#include "grpcpp/resource_quota.h"
 #include "grpcpp/server.h"
 #include "grpcpp/server_builder.h"
 #include "server/access.h"
@@ -74,6 +75,7 @@ class RunningServer final : public Server {
   }
 
   ~RunningServer() override {
+    guard_.reset();
     monitor_.reset();
     if (server_) {
       server_->Shutdown(std::chrono::system_clock::now());
@@ -120,6 +122,7 @@ class RunningServer final : public Server {
   std::unique_ptr<Monitor> monitor_;
   std::vector<std::string> addresses_;
   std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<ConnectionGuard> guard_;
 };
 
 absl::Status RunningServer::Watch(const ServerOptions& options) {
@@ -174,6 +177,17 @@ absl::Status RunningServer::Listen(const ServerOptions& options, const Transport
   // Clients may ping, also between calls: streams of sessions are long and often silent.
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 5'000);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS,
+                             static_cast<int>(options.connections.max_streams_per_connection));
+  if (options.max_connection_idle > absl::ZeroDuration()) {
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, Milliseconds(options.max_connection_idle));
+  }
+  if (options.engine.memory_limit > 0) {
+    // What the transport holds, of calls that never end and of messages that never come whole, has a share of its own.
+    grpc::ResourceQuota quota("lstmd");
+    quota.Resize(options.engine.memory_limit / 2);
+    builder.SetResourceQuota(quota);
+  }
   builder.RegisterService(&inference_service_);
   builder.RegisterService(&session_service_);
   builder.RegisterService(&model_service_);
@@ -195,6 +209,14 @@ absl::Status RunningServer::Listen(const ServerOptions& options, const Transport
     addresses_.push_back(is_unix ? address : absl::StrCat(address.substr(0, address.rfind(':')), ":", ports[i]));
   }
   if (!server_) return Unavailable("LISTEN", "cannot serve");
+  ports.erase(std::remove_if(ports.begin(), ports.end(), [](int port) { return port <= 1; }), ports.end());
+  if (!ports.empty()) {
+    ConnectionBounds bounds = options.connections;
+    const uint64_t room = RoomForConnections();
+    if (room < bounds.max_connections) spdlog::warn("room for {} connections: the limit of open files is low", room);
+    bounds.max_connections = std::min(bounds.max_connections, room);
+    guard_ = std::make_unique<ConnectionGuard>(bounds, ports);
+  }
   if (grpc::HealthCheckServiceInterface* health = server_->GetHealthCheckService()) {
     for (const char* service : {v1::InferenceService::service_full_name(), v1::SessionService::service_full_name(),
                                 v1::ModelService::service_full_name(), v1::AdminService::service_full_name(),

@@ -18,8 +18,9 @@ StepCall::StepCall(const Context& context, const grpc::CallbackServerContext& ca
 
 void StepCall::Begin() {
   const int items = request_.items_size();
-  if (items < 1 || items > kMaxItems) {
-    Fail(InvalidArgument("ITEM_COUNT", absl::StrCat("got ", items, " items, want 1 to ", kMaxItems))
+  const int most = context().limits.max_items;
+  if (items < 1 || items > most) {
+    Fail(InvalidArgument("ITEM_COUNT", absl::StrCat("got ", items, " items, want 1 to ", most))
              .Field("items")
              .With("got", std::to_string(items)));
     return;
@@ -32,6 +33,7 @@ void StepCall::Begin() {
 
 void StepCall::AddAll(Lookup lookup) {
   const int items = request_.items_size();
+  latest_ = LatestEnd(context().limits);
   ReplyBudget budget(context().limits.max_message_bytes);
   response_.mutable_results()->Reserve(items);
   for (int i = 0; i < items; ++i) response_.add_results();
@@ -53,7 +55,7 @@ absl::Status StepCall::Add(size_t index, Lookup lookup, ReplyBudget* budget) {
 
   absl::StatusOr<TensorView> input = ViewTensor(item.input());
   if (!input.ok()) return PrefixField(input.status(), "input.");
-  absl::StatusOr<uint32_t> steps = CheckStepInput(*input, spec);
+  absl::StatusOr<uint32_t> steps = CheckStepInput(*input, spec, context().limits);
   if (!steps.ok()) return PrefixField(steps.status(), "input.");
   absl::Status status = budget->Take(*steps, uint64_t{spec.output_size()} * ElementSize(input->dtype));
   if (status.ok() && item.return_state()) {
@@ -70,6 +72,7 @@ absl::Status StepCall::Add(size_t index, Lookup lookup, ReplyBudget* budget) {
     SetTensor(input->dtype, {*steps, outputs}, result.mutable_output());
   }
   ItemWork& work = AddWork(index, 0);
+  work.deadline = std::min(work.deadline, latest_);
   work.seq = item.seq();
   work.epoch = item.epoch();
   work.end_session = item.end_session();

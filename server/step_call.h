@@ -28,6 +28,7 @@ class StepCall final : public UnaryWorkCall {
 
   const v1::StepRequest& request_;
   v1::StepResponse& response_;
+  absl::Time latest_;          // see LatestEnd
   absl::Status single_error_;  // of the only item
 };
 

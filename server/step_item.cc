@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "engine/errors.h"
 #include "server/rpc.h"
 
@@ -75,7 +76,7 @@ absl::Status EnsureSession(Engine* engine, StepTarget* target, Lookup lookup) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<uint32_t> CheckStepInput(const TensorView& input, const ModelSpec& spec) {
+absl::StatusOr<uint32_t> CheckStepInput(const TensorView& input, const ModelSpec& spec, const Limits& limits) {
   const size_t rank = input.shape.size();
   const std::string size = std::to_string(spec.input_size);
   if ((rank != 1 && rank != 2) || input.shape[rank - 1] != spec.input_size) {
@@ -83,7 +84,20 @@ absl::StatusOr<uint32_t> CheckStepInput(const TensorView& input, const ModelSpec
   }
   if (rank == 1) return 1;
   if (input.shape[0] < 1) return ShapeError("the input", input.shape, absl::StrCat("[T, ", size, "] with T >= 1"));
+  if (input.shape[0] > limits.max_sequence_length) return TooLong(input.shape[0], limits);
   return static_cast<uint32_t>(input.shape[0]);
+}
+
+absl::Status TooLong(int64_t steps, const Limits& limits) {
+  return InvalidArgument("SEQUENCE_LENGTH",
+                         absl::StrCat("got ", steps, " time steps, want at most ", limits.max_sequence_length,
+                                      " in one piece: a session goes on where the last piece ended"))
+      .Field("shape")
+      .With("limit", std::to_string(limits.max_sequence_length));
+}
+
+absl::Time LatestEnd(const Limits& limits) {
+  return limits.max_queue_age > absl::ZeroDuration() ? absl::Now() + limits.max_queue_age : absl::InfiniteFuture();
 }
 
 absl::Status InItem(const absl::Status& status, std::string_view parent, size_t index) {

@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/engine.h"
+#include "server/context.h"
 #include "server/convert_tensor.h"
 #include "server/names.h"
 
@@ -41,8 +42,14 @@ absl::StatusOr<StepTarget> FindTarget(Engine* engine, const Caller& caller, std:
 // Creates the session where FindTarget found none.
 absl::Status EnsureSession(Engine* engine, StepTarget* target, Lookup lookup);
 
-// Number of time steps T of an input [I] or [T, I], T >= 1. TENSOR_SHAPE with field "shape".
-absl::StatusOr<uint32_t> CheckStepInput(const TensorView& input, const ModelSpec& spec);
+// Number of time steps T of an input [I] or [T, I], T >= 1. TENSOR_SHAPE or SEQUENCE_LENGTH with field "shape".
+absl::StatusOr<uint32_t> CheckStepInput(const TensorView& input, const ModelSpec& spec, const Limits& limits);
+
+// INVALID_ARGUMENT / SEQUENCE_LENGTH with field "shape": more time steps than may be in one piece.
+absl::Status TooLong(int64_t steps, const Limits& limits);
+
+// When a step of a session that comes now is too late to be of use.
+absl::Time LatestEnd(const Limits& limits);
 
 // `status` with its field, if it has one, below the message `parent`[index].
 absl::Status InItem(const absl::Status& status, std::string_view parent, size_t index);

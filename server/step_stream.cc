@@ -101,11 +101,11 @@ void StepStream::Process() {
     Refuse(0, 0, 0, InvalidArgument("EMPTY_FRAME", "got a frame without binds, steps or unbinds"));
     return;
   }
-  if (parts > kMaxRows) {
+  if (parts > context_.limits.max_rows) {
     Refuse(0, 0, 0,
            InvalidArgument("FRAME_TOO_LARGE",
-                           absl::StrCat("got a frame of ", parts, " binds, steps and unbinds, want at most ", kMaxRows,
-                                        "; nothing of it was done")));
+                           absl::StrCat("got a frame of ", parts, " binds, steps and unbinds, want at most ",
+                                        context_.limits.max_rows, "; nothing of it was done")));
     return;
   }
   Binds(request);

@@ -76,6 +76,9 @@ absl::Status StreamHandles::CheckBlock(const v1::StepBlock& block, TensorView* i
                    absl::StrCat("[", count, ", I] or [", count, ", T, I] with T >= 1, for ", count, " handles")),
         "input.");
   }
+  if (rank == 3 && view->shape[1] > context_.limits.max_sequence_length) {
+    return PrefixField(TooLong(view->shape[1], context_.limits), "input.");
+  }
   *input = *view;
   return absl::OkStatus();
 }
@@ -151,9 +154,14 @@ void StreamHandles::Decode(StreamFrame* frame) const {
 void StreamHandles::Charge(StreamFrame* frame) const {
   if (frame->batch.empty()) return;
   absl::Status status = caller_.CheckValid();
+  if (status.ok()) status = context_.engine->CheckMemory();
   if (status.ok()) {
     uint64_t steps = 0;
-    for (const Work* work : frame->batch) steps += work->steps;
+    const absl::Time latest = LatestEnd(context_.limits);
+    for (Work* work : frame->batch) {
+      steps += work->steps;
+      work->deadline = latest;
+    }
     status = caller_.Enter(frame->batch.size(), steps);
   }
   if (status.ok()) return;

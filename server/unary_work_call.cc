@@ -20,6 +20,7 @@ UnaryWorkCall::UnaryWorkCall(const Context& context, const grpc::CallbackServerC
   absl::StatusOr<Caller> caller = Admit(context, call, rpc, Right::kUse);
   if (caller.ok()) {
     caller_ = *std::move(caller);
+    admission_ = context.engine->CheckMemory();
   } else {
     admission_ = caller.status();
   }

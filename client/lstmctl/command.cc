@@ -10,12 +10,14 @@
 namespace lstmd::client {
 
 ClientOptions Context::Options() const {
-  ClientOptions options;
+  ClientOptions options = secured_;
   options.timeout = timeout_seconds > 0 ? absl::Seconds(timeout_seconds) : absl::InfiniteDuration();
   return options;
 }
 
 absl::StatusOr<std::unique_ptr<Client>> Context::Connect() const { return Client::Connect(server, Options()); }
+
+absl::Status Context::ReadSecurity() { return AddSecurity(security, server, &secured_); }
 
 CLI::Option* AddSessionArgument(CLI::App* command, std::string* name) {
   return command->add_option("SESSION", *name, "The session: MODEL/ID, for example sunspots/alice")

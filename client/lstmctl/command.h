@@ -16,6 +16,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "client/client.h"
+#include "client/security.h"
 
 namespace lstmd::client {
 
@@ -23,10 +24,16 @@ struct Context {
   std::string server = "127.0.0.1:8001";
   bool json = false;
   double timeout_seconds = 120;
+  SecurityFiles security;
   std::function<absl::Status()> run;
 
   absl::StatusOr<std::unique_ptr<Client>> Connect() const;
   ClientOptions Options() const;
+  // Reads the files of `security`, for Options. Once, before `run`.
+  absl::Status ReadSecurity();
+
+ private:
+  ClientOptions secured_;
 };
 
 void AddModelCommands(CLI::App* app, Context* context);    // models, load, unload, info
@@ -38,6 +45,8 @@ void AddStreamCommand(CLI::App* app, Context* context);
 void AddRunCommand(CLI::App* app, Context* context);
 void AddBenchCommand(CLI::App* app, Context* context);
 void AddImportCommand(CLI::App* app, Context* context);
+void AddTokenCommand(CLI::App* app, Context* context);  // token new
+void AddHealthCommand(CLI::App* app, Context* context);
 
 // The positional argument SESSION: "MODEL/ID" or "models/MODEL/sessions/ID"; `name` becomes the full name.
 CLI::Option* AddSessionArgument(CLI::App* command, std::string* name);

@@ -7,7 +7,10 @@
 #include <iostream>
 #include <string>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "client/error.h"
 #include "client/lstmctl/command.h"
 #include "client/lstmctl/print.h"
@@ -22,6 +25,7 @@ std::string Hint(const absl::Status& status, const Context& context) {
   if (reason == "MODEL_NOT_FOUND") return "lstmctl models lists those there are; lstmctl load MODEL loads one";
   if (reason == "SESSION_EXISTS") return "lstmctl create --exists-ok takes it as it is; lstmctl reset starts it anew";
   if (reason == "MODEL_IN_USE") return "lstmctl sessions MODEL lists its sessions; lstmctl unload --force ends them";
+  if (reason == "TOKEN") return "lstmctl --token-file FILE presents a token; lstmctl token new makes one";
   if (reason == "NOT_STEPPABLE") return "lstmctl run runs whole sequences";
   if (reason.empty() && absl::StartsWith(status.message(), "cannot reach")) {
     return "start a server with: lstmd --repository DIR --listen " + context.server +
@@ -42,6 +46,16 @@ int Main(int argc, char** argv) {
   app.add_flag("--json", context.json, "Answer in JSON");
   app.add_option("--timeout", context.timeout_seconds, "Longest time for one call, seconds; 0: none")
       ->capture_default_str();
+  const std::pair<const char*, std::pair<std::string*, const char*>> files[] = {
+      {"tls-ca", {&context.security.tls_ca, "Speak TLS; the server's certificate must come from this authority (PEM)"}},
+      {"tls-cert", {&context.security.tls_cert, "Certificate of this client (PEM)"}},
+      {"tls-key", {&context.security.tls_key, "Its key (PEM)"}},
+      {"token-file", {&context.security.token, "File with the token to present (lstmctl token new)"}}};
+  for (const auto& [name, option] : files) {
+    app.add_option(absl::StrCat("--", name), *option.first, option.second)
+        ->type_name("FILE")
+        ->envname(absl::StrCat("LSTMCTL_", absl::AsciiStrToUpper(absl::StrReplaceAll(name, {{"-", "_"}}))));
+  }
   app.set_version_flag("--version", LSTMD_VERSION);
   app.require_subcommand(1);
   app.fallthrough();
@@ -56,12 +70,15 @@ int Main(int argc, char** argv) {
   AddRunCommand(&app, &context);
   AddBenchCommand(&app, &context);
   AddImportCommand(&app, &context);
+  AddTokenCommand(&app, &context);
+  AddHealthCommand(&app, &context);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
-  const absl::Status status = context.run();
+  absl::Status status = context.ReadSecurity();
+  if (status.ok()) status = context.run();
   if (status.ok()) return 0;
   if (context.json) {
     std::cerr << ToJson(status).dump(2, ' ', false, Json::error_handler_t::replace) << "\n";

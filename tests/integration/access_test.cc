@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Tenants: who is let in, what they see of each other, what they may use.
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -244,6 +245,34 @@ TEST_F(AccessTest, TheSameNameIsAnotherSessionForEachTenant) {
   // No name reaches across.
   EXPECT_EQ(Shown(StepAs(kBeta, "models/m/sessions/alpha:s")), "INVALID_ARGUMENT / RESOURCE_NAME at items[0].session");
   EXPECT_EQ(Shown(CreateAs(kBeta, "m", "alpha:s")), "INVALID_ARGUMENT / SESSION_ID at session_id");
+}
+
+TEST_F(AccessTest, PagesOfAListHoldTheTenantsOwn) {
+  StartCpu();
+  std::vector<std::string> want;
+  for (int i = 10; i < 40; ++i) {
+    const std::string id = "s" + std::to_string(i);
+    // Owners before, between and after each other's names.
+    for (const char* token : {kAlpha, kBeta, kOps}) {
+      EXPECT_EQ(CreateAs(token, i % 2 == 0 ? "m" : "wide", id).code, grpc::StatusCode::OK);
+    }
+    want.push_back(SessionName(i % 2 == 0 ? "m" : "wide", id));
+  }
+  std::sort(want.begin(), want.end());
+  for (const char* token : {kAlpha, kBeta, kOps}) {
+    v1::ListSessionsRequest request;
+    request.set_parent("models/-");
+    request.set_page_size(7);
+    std::vector<std::string> got;
+    do {
+      v1::ListSessionsResponse page;
+      ASSERT_TRUE(sessions_->ListSessions(As(token).get(), request, &page).ok());
+      EXPECT_LE(page.sessions_size(), 7);
+      for (const v1::Session& session : page.sessions()) got.push_back(session.name());
+      request.set_page_token(page.next_page_token());
+    } while (!request.page_token().empty());
+    EXPECT_EQ(got, want) << token;
+  }
 }
 
 TEST_F(AccessTest, SequencesOfTheOpenProtocolAreTheTenantsOwn) {

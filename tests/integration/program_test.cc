@@ -76,6 +76,8 @@ TEST(ProgramTest, BadFlagsEndWithOneLineAndTwo) {
       {{"--drain-timeout", "-1s"}, "--drain-timeout"},
       {{"--max-message-size", "3GiB"}, "--max-message-size"},
       {{"--max-batch-size", "0"}, "--max-batch-size"},
+      {{"--memory-limit", "plenty"}, "--memory-limit"},
+      {{"--max-sequence-length", "0"}, "--max-sequence-length"},
       {{"--log-level", "loud"}, "--log-level"},
       {{"--log-format", "xml"}, "--log-format"},
       {{"--config", folder / "none.conf"}, "none.conf"},
@@ -176,6 +178,21 @@ TEST(ProgramTest, AModelThatDoesNotLoadIsLoggedAndTheOthersAreServed) {
 
 // Each stream keeps 64 steps in flight. What is answered must be a gapless beginning of what was sent, and nothing that
 // the server took may be missing: the number that a session ended with is the number of its replies.
+TEST(ProgramTest, AboveItsMemoryLimitItRefusesAndLivesOn) {
+  Process process(Command({"--repository", kModels, "--listen", "127.0.0.1:0", "--memory-limit", "1MiB"}));
+  const auto stub = Connect(ReadAddress(&process));
+  v1::StepRequest request;
+  *request.add_items() = Item("models/sunspots/sessions/a", MakeTensor({1}, {0.5f}));
+  v1::StepResponse response;
+  grpc::ClientContext context;
+  const WireError error = Decode(stub->Step(&context, request, &response));
+  EXPECT_EQ(Shown(error), "RESOURCE_EXHAUSTED / MEMORY_LIMIT");
+  EXPECT_TRUE(error.has_retry);
+  process.Signal(SIGTERM);
+  EXPECT_EQ(process.Wait(), 0);
+  EXPECT_THAT(process.err(), HasSubstr("no room for the weights of a model"));
+}
+
 TEST(ProgramTest, SigtermUnderLoadAnswersEverythingThatWasAccepted) {
   Process process(Command({"--repository", kModels, "--listen", "127.0.0.1:0"}));
   const std::string address = ReadAddress(&process);
