@@ -94,7 +94,7 @@ const plots = {
   rate: makePlot({title: 'Steps per second', series: [{name: 'all', color: 'c1'}], stacked: true, format: count, least: 10}),
   latency: makePlot({title: 'Latency', format: duration, least: 1e-4,
     series: [{name: '50 %', color: 'c3'}, {name: '90 %', color: 'c1'}, {name: '99 %', color: 'c2'}]}),
-  parts: makePlot({title: 'Step time, mean', format: duration, least: 1e-4, stacked: true,
+  parts: makePlot({title: 'Step time', format: duration, least: 1e-4, stacked: true,
     series: [{name: 'queue', color: 'c2'}, {name: 'compute', color: 'c1'}, {name: 'reply', color: 'c3'}]}),
   batch: makePlot({title: 'Batch and queue', format: count, least: 4,
     series: [{name: 'mean batch', color: 'c4'}, {name: 'queued', color: 'c2'}]}),
