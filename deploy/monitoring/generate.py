@@ -111,12 +111,16 @@ ROWS = [
                                  (f"sum(rate(lstmd_inline_batches_total{{{SELECT}}}[$__rate_interval]))", "without a change of threads")], "line"),
     ]),
     ("Sessions", 8, [
-        ("Sessions", "short", [(f"sum by (model, residency) (lstmd_sessions{{{MODEL}}})", "{{model}} {{residency}}"),
+        ("Sessions", "short", [(f"sum by (model) (lstmd_sessions{{{MODEL}}})", "{{model}}"),
                                (f"sum(lstmd_max_sessions{{{SELECT}}})", "most")], "line"),
+        ("Where their states are", "short", [(f"sum by (residency) (lstmd_session_states{{{SELECT}}})", "{{residency}}")], "stack"),
+        ("States moved", "ops", [(f"sum(rate(lstmd_spills_total{{{SELECT}}}[$__rate_interval]))", "off the device"),
+                                 (f"sum(rate(lstmd_spill_restores_total{{{SELECT}}}[$__rate_interval]))", "back")], "line"),
         ("Created and ended", "ops", [(f"sum(rate(lstmd_sessions_created_total{{{MODEL}}}[$__rate_interval]))", "created"),
                                       (rate("lstmd_sessions_ended_total", MODEL, "reason"), "{{reason}}")], "line"),
         ("Memory", "bytes", [(f"sum by (kind) (lstmd_memory_bytes{{{MODEL}}})", "{{kind}}"),
                              (f"sum(process_resident_memory_bytes{{{SELECT}}})", "resident, all"),
+                             (f"sum(lstmd_spill_memory_bytes{{{SELECT}}})", "spilled states"),
                              (f"sum(process_virtual_memory_bytes{{{SELECT}}})", "address space")], "line"),
     ]),
     ("Store", 8, [

@@ -128,6 +128,13 @@ void AddProgram(const v1::ServerStats& stats, absl::Duration collect, Families* 
   families->Set("lstmd_checkpoint_groups_total", {}, static_cast<double>(store.groups()));
   families->Set("lstmd_checkpoint_group_duration_seconds", {}, store.last_group_seconds());
   families->Set("lstmd_sessions_restored_total", {}, static_cast<double>(store.restored()));
+  const v1::SpillStats& spill = stats.spill();
+  families->Set("lstmd_session_states", {"device"}, static_cast<double>(spill.on_device()));
+  families->Set("lstmd_session_states", {"host"}, static_cast<double>(spill.on_host()));
+  families->Set("lstmd_session_states", {"disk"}, static_cast<double>(spill.on_disk()));
+  families->Set("lstmd_spill_memory_bytes", {}, static_cast<double>(spill.host_bytes()));
+  families->Set("lstmd_spills_total", {}, static_cast<double>(spill.spills()));
+  families->Set("lstmd_spill_restores_total", {}, static_cast<double>(spill.restores()));
   families->Set("lstmd_inline_batches_total", {}, static_cast<double>(stats.inline_batches()));
   for (const v1::DeviceStats& device : stats.devices()) {
     const Values labels = {device.name(), device.backend()};
@@ -176,7 +183,7 @@ void AddModel(const v1::ModelStats& stats, Families* families) {
   families->Set("lstmd_failed_batches_total", labels, static_cast<double>(stats.failed_batches()));
   families->Set("lstmd_model_busy_seconds_total", labels, stats.busy_seconds());
   families->Set("lstmd_queued_work", labels, static_cast<double>(stats.queued()));
-  families->Set("lstmd_sessions", with("device"), static_cast<double>(model.sessions()));
+  families->Set("lstmd_sessions", labels, static_cast<double>(model.sessions()));
   families->Set("lstmd_sessions_created_total", labels, static_cast<double>(stats.sessions_created()));
   families->Set("lstmd_memory_bytes", with("weights"), static_cast<double>(model.weight_bytes()));
   families->Set("lstmd_memory_bytes", with("states"), static_cast<double>(stats.state_bytes()));

@@ -136,6 +136,13 @@ v1::ServerStats CollectStats(const Context& context, bool histograms) {
   store.set_groups(engine.checkpoint_groups);
   store.set_last_group_seconds(absl::ToDoubleSeconds(engine.checkpoint_time));
   store.set_restored(engine.sessions_restored);
+  v1::SpillStats& spill = *stats.mutable_spill();
+  spill.set_on_device(engine.sessions_resident);
+  spill.set_on_host(engine.sessions_on_host);
+  spill.set_on_disk(engine.sessions_on_disk);
+  spill.set_host_bytes(engine.spill_host_bytes);
+  spill.set_spills(engine.spills);
+  spill.set_restores(engine.spill_restores);
   stats.set_inline_batches(engine.inline_batches);
   *stats.mutable_process() = ReadProcessStats();
   stats.set_open_streams(context.streams->open());

@@ -98,7 +98,9 @@ TEST_F(MonitorTest, MetricsCountWhatWasDone) {
   EXPECT_EQ(WaitForMetric("lstmd_reply_duration_seconds_count" + m + "}", 6), 6);
   EXPECT_EQ(WaitForMetric("lstmd_answer_duration_seconds_count" + m + "}", 6), 6);
   EXPECT_EQ(Metric("lstmd_batch_rows_count" + m + "}"), 5);
-  EXPECT_EQ(Metric("lstmd_sessions" + m + R"(,residency="device"})"), 1);
+  EXPECT_EQ(Metric("lstmd_sessions" + m + "}"), 1);
+  EXPECT_EQ(Metric(R"(lstmd_session_states{residency="device"})"), 1);
+  EXPECT_EQ(Metric(R"(lstmd_session_states{residency="disk"})"), 0);
   EXPECT_EQ(Metric("lstmd_sessions_created_total" + m + "}"), 1);
   EXPECT_GT(Metric("lstmd_memory_bytes" + m + R"(,kind="weights"})"), 0);
   EXPECT_GT(Metric("lstmd_memory_bytes" + m + R"(,kind="states"})"), 0);
