@@ -37,8 +37,11 @@ if [ "$build" = 1 ]; then
   bash deploy/install-packages.sh --build --test
   cmake --preset release -DLSTMD_BUILD_TESTS=ON
   targets=(lstmd lstmctl lstmd_echo)
-  # Not there where oneDNN is not.
-  if cmake --build build/release --target help | grep -q '^lstmd_bench:'; then targets+=(lstmd_bench); fi
+  # Programs of some parts; not there where a library of theirs is not.
+  known=$(cmake --build build/release --target help)
+  for target in lstmd_bench lstmd_spill_bench noop_server; do
+    if grep -q "^$target:" <<<"$known"; then targets+=("$target"); fi
+  done
   cmake --build build/release -j "$(nproc)" --target "${targets[@]}"
 fi
 export BENCH_BIN=${BENCH_BIN:-build/release/bin}
