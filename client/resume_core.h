@@ -88,6 +88,13 @@ class ResumableStream::Core final : private ResumeLink::Owner {
     Delivery delivery;           // of a step, or
     std::function<void()> call;  // anything else
   };
+  // A session at a server that may not own it any more.
+  struct Doubt {
+    uint32_t handle;
+    Endpoint* endpoint;
+    std::string session;
+    absl::Status answer;
+  };
   using Due = std::pair<absl::Time, uint32_t>;
 
   void OnReply(ResumeLink* link, std::shared_ptr<Reply> reply) override;
@@ -130,6 +137,8 @@ class ResumableStream::Core final : private ResumeLink::Owner {
   absl::Status Sendable() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // --- The driver ---
+  // Has servers look at their store, which tells those that own a session no more; it is then bound again.
+  void Settle(std::vector<Doubt> doubts) ABSL_LOCKS_EXCLUDED(mutex_);
   void Drive();
   void AddDue(Entry* entry, absl::Time due) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void RunDue(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -155,6 +164,7 @@ class ResumableStream::Core final : private ResumeLink::Owner {
   std::vector<std::shared_ptr<ResumeLink>> links_ ABSL_GUARDED_BY(mutex_);  // that have not ended
   std::vector<std::shared_ptr<ResumeLink>> ended_ ABSL_GUARDED_BY(mutex_);  // for the driver to destroy
   std::priority_queue<Due, std::vector<Due>, std::greater<Due>> due_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Doubt> doubts_ ABSL_GUARDED_BY(mutex_);
   std::multimap<std::string, uint32_t> deleting_ ABSL_GUARDED_BY(mutex_);  // session -> handle
   std::vector<Note> notes_ ABSL_GUARDED_BY(mutex_);
   std::vector<Delivery> deliveries_ ABSL_GUARDED_BY(mutex_);  // scratch

@@ -2,6 +2,7 @@
 //
 // What a resumable stream does by the clock, and the links it does it on.
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -23,10 +24,12 @@ void ResumableStream::Core::Drive() {
   absl::Time next_tick = absl::Now() + tick_;
   while (true) {
     std::vector<std::shared_ptr<ResumeLink>> ended;
+    std::vector<Doubt> doubts;
     {
       MutexLock lock(&mutex_);
       if (quit_ && notes_.empty()) return;
       ended.swap(ended_);
+      doubts.swap(doubts_);
       absl::Time now = absl::Now();
       RunDue(now);
       if (now >= next_tick) {
@@ -34,7 +37,7 @@ void ResumableStream::Core::Drive() {
         next_tick = now + tick_;
       }
       Flush();
-      if ((notes_.empty() || delivering_) && ended.empty()) {
+      if ((notes_.empty() || delivering_) && ended.empty() && doubts.empty()) {
         absl::Time until = next_tick;
         if (!due_.empty()) until = std::min(until, due_.top().first);
         if (until > now) wake_.WaitFor(&mutex_, until - now);
@@ -42,6 +45,26 @@ void ResumableStream::Core::Drive() {
       }
     }
     Deliver();
+    Settle(std::move(doubts));
+  }
+}
+
+void ResumableStream::Core::Settle(std::vector<Doubt> doubts) {
+  for (Doubt& doubt : doubts) {
+    const std::unique_ptr<grpc::ClientContext> context = new_context_();
+    context->set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(1));
+    v1::CheckpointSessionRequest request;
+    request.set_name(doubt.session);
+    v1::Session session;
+    doubt.answer = FromGrpc(doubt.endpoint->sessions->CheckpointSession(context.get(), request, &session));
+  }
+  MutexLock lock(&mutex_);
+  for (const Doubt& doubt : doubts) {
+    Entry* const entry = entries_[doubt.handle].get();
+    if (entry == nullptr || entry->phase != Phase::kWaiting || entry->session != doubt.session) continue;
+    // Without a store there is nobody else who could own it.
+    if (doubt.answer.ok() || doubt.answer.code() == absl::StatusCode::kFailedPrecondition) entry->steps.ForgetEpoch();
+    AddDue(entry, absl::Now() + Delay(*entry, Verdict()));
   }
 }
 

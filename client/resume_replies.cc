@@ -60,6 +60,15 @@ void ResumableStream::Core::OnBound(ResumeLink* link, const v1::Bound& bound) {
   ++stats_.binds;
   entry->silences = 0;
   entry->not_found = 0;
+  if (entry->steps.IsStale(bound.session())) {
+    if (!CountFailure(entry, absl::UnavailableError("the server does not own the session any more"))) return;
+    Detach(entry);
+    entry->phase = Phase::kWaiting;
+    entry->target = endpoints_->At(link->address());
+    doubts_.push_back({entry->handle, entry->target, entry->session, absl::OkStatus()});
+    wake_.SignalAll();
+    return;
+  }
   const uint64_t replays = counts_.replays;
   if (absl::Status status = entry->steps.Resume(bound.session(), &counts_); !status.ok()) return End(entry, status);
   stats_.max_replay = std::max(stats_.max_replay, counts_.replays - replays);

@@ -13,6 +13,7 @@ absl::Status ResumeSession::Resume(const v1::Session& session, ResumeCounts* cou
   periodic_ = session.durability() == v1::Session::PERIODIC;
   if (uid_.empty()) {
     uid_ = session.uid();
+    epoch_ = session.epoch();
     base_ = last + 1;
     next_ = base_;
     delivered_ = answered_ = applied_ = sent_ = last;
@@ -35,6 +36,7 @@ absl::Status ResumeSession::Resume(const v1::Session& session, ResumeCounts* cou
                                             " were answered, and only the inputs from step ", base_,
                                             " on are still kept"));
   }
+  epoch_ = session.epoch();
   applied_ = last;
   durable_ = std::max(durable_, session.durable_seq());
   next_ = settled() + 1;

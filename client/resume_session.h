@@ -59,11 +59,17 @@ class ResumeSession {
   // `window`: most steps sent and not delivered. `max_replay`: most delivered steps kept for a restart.
   ResumeSession(uint32_t window, size_t max_replay) : window_(window), max_replay_(max_replay) {}
 
-  // A server said where the session stands. The first time that is where it starts. Afterwards what must be sent again
-  // is sent again; not OK when the stream cannot go on from there:
+  // The owner said where the session stands (see IsStale). The first time that is where it starts. Afterwards what must
+  // be sent again is sent again; not OK when the stream cannot go on from there:
   //   ABORTED    it is another session of that name, or somebody else stepped or reset it
   //   DATA_LOSS  the server lost more steps than are kept here
   absl::Status Resume(const v1::Session& session, ResumeCounts* counts);
+
+  // Whether `session` is in an earlier epoch than this stream has seen it in: a server that was the owner once, and has
+  // not heard that it is not any more.
+  bool IsStale(const v1::Session& session) const { return session.uid() == uid_ && session.epoch() < epoch_; }
+  // What the server says about the epoch was checked with its store.
+  void ForgetEpoch() { epoch_ = 0; }
 
   // Takes in a step. REQUIRES: Resume was called.
   void Append(std::shared_ptr<SentSteps> steps, uint32_t index, absl::Time deadline);
@@ -119,6 +125,7 @@ class ResumeSession {
   const uint32_t window_;
   const size_t max_replay_;
   std::string uid_;
+  uint64_t epoch_ = 0;
   bool periodic_ = false;
   std::deque<Step> kept_;
   uint64_t base_ = 1;       // number of kept_.front()

@@ -64,6 +64,7 @@ FakeLstmd::FakeLstmd(std::shared_ptr<FakeStore> store) : store_(std::move(store)
   builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
   builder.RegisterService(this);
   builder.RegisterService(&models_);
+  builder.RegisterService(&session_service_);
   server_ = builder.BuildAndStart();
   address_ = "127.0.0.1:" + std::to_string(port);
 }
@@ -137,6 +138,7 @@ grpc::Status FakeLstmd::StreamSteps(grpc::ServerContext*, ServerStream* stream) 
       proto->set_last_seq(session->last_seq);
       proto->set_durability(session->durability);
       proto->set_durable_seq(session->durable_seq);
+      if (spoil_bound) spoil_bound(proto);
     }
     for (const v1::StepBlock& block : request.steps()) {
       for (int k = 0; k < block.handles_size(); ++k) {

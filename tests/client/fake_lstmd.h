@@ -20,6 +20,7 @@
 #include "grpcpp/grpcpp.h"
 #include "lstmd/v1/inference_service.grpc.pb.h"
 #include "lstmd/v1/model_service.grpc.pb.h"
+#include "lstmd/v1/session_service.grpc.pb.h"
 
 namespace lstmd {
 
@@ -75,6 +76,9 @@ class FakeLstmd final : public v1::InferenceService::Service {
   std::function<google::rpc::Status(const v1::Bind&)> refuse_bind;
   // False: the bind is not answered.
   std::function<bool(const v1::Bind&)> answer_bind;
+  // May change what a Bound says.
+  std::function<void(v1::Session*)> spoil_bound;
+  std::function<grpc::Status(const std::string& session)> checkpoint;
   // What is sent before anything else of a new stream.
   std::function<v1::StreamStepsResponse()> greeting;
   // After the answers to each frame; may add to what is sent.
@@ -91,12 +95,26 @@ class FakeLstmd final : public v1::InferenceService::Service {
     }
   };
 
+  class Sessions final : public v1::SessionService::Service {
+   public:
+    explicit Sessions(FakeLstmd* server) : server_(server) {}
+    grpc::Status CheckpointSession(grpc::ServerContext*, const v1::CheckpointSessionRequest* request,
+                                   v1::Session*) override {
+      std::lock_guard<std::mutex> lock(server_->store_->mutex);
+      return server_->checkpoint ? server_->checkpoint(request->name()) : grpc::Status::OK;
+    }
+
+   private:
+    FakeLstmd* const server_;
+  };
+
   // The rules of sequence numbers. OK: *output is that of the step, *replayed whether it was applied before.
   google::rpc::Status Apply(const std::string& name, uint64_t seq, uint64_t epoch, float input, float* output,
                             bool* replayed);
 
   const std::shared_ptr<FakeStore> store_;
   Models models_;
+  Sessions session_service_{this};
   std::unique_ptr<grpc::Server> server_;
   std::string address_;
 };

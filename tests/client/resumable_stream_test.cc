@@ -227,6 +227,34 @@ TEST_F(ResumableStreamTest, ARestoreUnderALiveStreamIsNoticed) {
   EXPECT_EQ(stream_->stats().max_replay, 4u);
 }
 
+// A server that owned the session once answers from its memory, until it has to look at the store.
+TEST_F(ResumableStreamTest, AStaleOwnerIsNotBelieved) {
+  options_.resend_after = absl::Minutes(1);
+  FakeSession& session = Make("s", v1::Session::EVERY_STEP);
+  session.epoch = 3;
+  Open(/*two=*/true);
+  const uint32_t handle = Bind("s");
+  Futures futures;
+  SendAll(handle, 10, &futures);
+  futures.back().wait();
+  int checkpoints = 0;
+  b_.spoil_bound = [&](v1::Session* bound) {
+    if (checkpoints > 0) return;
+    bound->set_epoch(2);
+    bound->set_last_seq(4);
+    bound->set_durable_seq(4);
+  };
+  b_.checkpoint = [&](const std::string&) {
+    ++checkpoints;
+    return grpc::Status(grpc::StatusCode::UNAVAILABLE, "moved");
+  };
+  a_.refuse_step = [](const std::string&, uint64_t) { return FakeError(absl::StatusCode::kUnavailable, "DRAINING"); };
+  SendAll(handle, 10, &futures);
+  ExpectUndisturbed(&futures, session);
+  EXPECT_TRUE(stream_->Finish().ok());
+  EXPECT_EQ(checkpoints, 1);
+}
+
 TEST_F(ResumableStreamTest, DeletesSurviveToo) {
   Make("s");
   Make("t");

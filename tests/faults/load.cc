@@ -174,7 +174,9 @@ client::ResumeStats FaultLoad::stats() const {
 void FaultLoad::ExpectUndisturbed(const std::string& address) {
   absl::StatusOr<std::unique_ptr<client::Client>> client = client::Client::Connect(address);
   ASSERT_TRUE(client.ok()) << client.status();
-  const std::unique_ptr<client::Stream> stream = (*client)->OpenStream();
+  client::StreamOptions few;
+  few.max_in_flight = 256;  // of a few sessions, in the end: below what may wait in a server
+  const std::unique_ptr<client::Stream> stream = (*client)->OpenStream(few);
   std::vector<std::string> names;
   for (uint32_t s = 0; s < options_.sessions; ++s) {
     names.push_back(client::SessionName(kModel, absl::StrCat("undisturbed-", options_.prefix, s)));
@@ -195,6 +197,7 @@ void FaultLoad::ExpectUndisturbed(const std::string& address) {
       steps.handles = absl::MakeConstSpan(&(*bindings)[s].handle, 1);
       steps.input = absl::MakeConstSpan(&input, 1);
       const absl::Status sent = stream->Send(steps, [&outputs, s](const client::StepResult& result) {
+        EXPECT_TRUE(result.status.ok()) << result.status;
         if (result.status.ok()) outputs[s].push_back(result.output[0]);
       });
       ASSERT_TRUE(sent.ok()) << sent;
