@@ -225,6 +225,12 @@ absl::StatusOr<Session> Client::CreateSession(absl::string_view model, const Cre
     session->mutable_idle_ttl()->set_seconds(absl::IDivDuration(*options.idle_ttl, absl::Seconds(1), &rest));
     session->mutable_idle_ttl()->set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(rest)));
   }
+  if (options.expire_time) {
+    absl::Duration rest;
+    const absl::Duration since = *options.expire_time - absl::UnixEpoch();
+    session->mutable_expire_time()->set_seconds(absl::IDivDuration(since, absl::Seconds(1), &rest));
+    session->mutable_expire_time()->set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(rest)));
+  }
   if (options.initial_state) ToProto(*options.initial_state, request.mutable_initial_state());
   v1::Session created;
   absl::Status status = Call(options.exists_ok && !options.id.empty() ? Safety::kRead : Safety::kOnce,
@@ -237,10 +243,12 @@ absl::StatusOr<Session> Client::CreateSession(absl::string_view model, const Cre
 
 Session Client::OpenSession(std::string name) { return Session(this, std::move(name)); }
 
-absl::StatusOr<std::vector<v1::Session>> Client::ListSessions(absl::string_view model, size_t limit) {
+absl::StatusOr<std::vector<v1::Session>> Client::ListSessions(absl::string_view model, size_t limit,
+                                                              const std::map<std::string, std::string>& labels) {
   std::vector<v1::Session> sessions;
   v1::ListSessionsRequest request;
   request.set_parent(ModelName(model));
+  request.mutable_labels()->insert(labels.begin(), labels.end());
   while (sessions.size() < limit) {
     request.set_page_size(static_cast<int>(std::min<size_t>(kPageSize, limit - sessions.size())));
     v1::ListSessionsResponse page;
@@ -253,6 +261,16 @@ absl::StatusOr<std::vector<v1::Session>> Client::ListSessions(absl::string_view 
     if (request.page_token().empty()) break;
   }
   return sessions;
+}
+
+absl::StatusOr<std::unique_ptr<Watch>> Client::WatchSessions(absl::string_view model,
+                                                             const std::vector<v1::SessionEvent::Kind>& kinds) {
+  v1::WatchSessionsRequest request;
+  request.set_parent(ModelName(model));
+  for (const v1::SessionEvent::Kind kind : kinds) request.add_kinds(kind);
+  auto context = std::make_unique<grpc::ClientContext>();
+  for (const auto& [key, value] : options_.metadata) context->AddMetadata(key, value);
+  return Watch::Start(sessions(), std::move(context), request);
 }
 
 absl::StatusOr<RunResult> Client::RunSequence(absl::string_view model, const Array& input, const RunOptions& options) {

@@ -33,6 +33,7 @@
 #include "client/retry.h"
 #include "client/session.h"
 #include "client/stream.h"
+#include "client/watch.h"
 #include "grpcpp/channel.h"
 #include "grpcpp/security/credentials.h"
 #include "lstmd/v1/admin_service.grpc.pb.h"
@@ -64,6 +65,7 @@ struct CreateSessionOptions {
   std::string id;                          // empty: the server makes one
   int64_t model_version = 0;               // 0: the default version
   std::optional<absl::Duration> idle_ttl;  // absent: the server's setting; zero: never ends
+  std::optional<absl::Time> expire_time;   // ends then whatever happens; absent: never
   std::map<std::string, std::string> labels;
   // Unspecified: the server's setting. See lstmd.v1.Session.
   v1::Session::Durability durability = v1::Session::DURABILITY_UNSPECIFIED;
@@ -123,8 +125,12 @@ class Client {
   absl::StatusOr<Session> CreateSession(absl::string_view model, const CreateSessionOptions& options = {});
   // A session that is there already, by its full name. No call is made. The Client must outlive it.
   Session OpenSession(std::string name);
-  // Up to `limit` sessions of "models/-" (all) or one model, by name.
-  absl::StatusOr<std::vector<v1::Session>> ListSessions(absl::string_view model = "-", size_t limit = SIZE_MAX);
+  // Up to `limit` sessions of "models/-" (all) or one model, by name; with labels only those that have all of them.
+  absl::StatusOr<std::vector<v1::Session>> ListSessions(absl::string_view model = "-", size_t limit = SIZE_MAX,
+                                                        const std::map<std::string, std::string>& labels = {});
+  // What happens to sessions of one model or all, of these kinds or all. Returns when the watch is on.
+  absl::StatusOr<std::unique_ptr<Watch>> WatchSessions(absl::string_view model = "-",
+                                                       const std::vector<v1::SessionEvent::Kind>& kinds = {});
 
   // --- Work ---
   // One sequence [T, I] or a batch [N, T, I].

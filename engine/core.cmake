@@ -16,6 +16,7 @@ add_library(lstmd_engine STATIC
   engine_snapshots.cc
   engine_stats.cc
   engine_store.cc
+  eviction_queue.cc
   memory_budget.cc
   model.cc
   model_counters.cc
@@ -29,6 +30,7 @@ add_library(lstmd_engine STATIC
   scheduler_spill.cc
   scheduler_worker.cc
   session.cc
+  session_events.cc
   session_store.cc)
 target_link_libraries(lstmd_engine
   PUBLIC lstmd_names lstmd_snapshot lstmd_store lstmd_model_files lstmd_cpu absl::btree absl::flat_hash_map absl::function_ref

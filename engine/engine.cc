@@ -39,14 +39,23 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(EngineOptions options,
 
 EngineImpl::EngineImpl(EngineOptions options, std::vector<std::unique_ptr<Backend>> backends,
                        std::unique_ptr<SpillDisk> spill_disk)
-    : options_(std::move(options)), memory_(options_.memory_limit), store_(options_.sessions) {
+    : options_(std::move(options)),
+      memory_(options_.memory_limit),
+      events_(options_.clock),
+      store_(options_.sessions, &events_) {
   for (std::unique_ptr<Backend>& backend : backends) {
     schedulers_.push_back(std::make_unique<Scheduler>(
         std::move(backend), options_.scheduler, options_.sessions.replay_ring, options_.clock,
-        [this](const Session& session) { store_.Erase(session, SessionEnd::kDeleted, options_.clock->Now()); }));
+        [this](const Session& session) {
+          store_.Erase(session, SessionEnd::kDeleted, options_.clock->Now(), "a step with end_session");
+        }));
   }
   spill_space_->folder = std::move(spill_disk);
-  for (const auto& scheduler : schedulers_) scheduler->UseSpill(spill_space_, options_.spill);
+  for (const auto& scheduler : schedulers_) {
+    scheduler->UseSpill(spill_space_, options_.spill, [this](const Session& session, Residency now) {
+      events_.Emit(session, now == Residency::kDevice ? SessionEventKind::kRestored : SessionEventKind::kSpilled);
+    });
+  }
   if (has_store()) {
     checkpointer_ = std::make_unique<Checkpointer>(options_.store, options_.clock, [this](absl::Time now) {
       absl::Time next = absl::InfiniteFuture();

@@ -22,6 +22,7 @@
 #include "absl/time/time.h"
 #include "engine/backend.h"
 #include "engine/clock.h"
+#include "engine/session_events.h"
 #include "engine/snapshot.h"
 #include "engine/spec.h"
 #include "engine/work.h"
@@ -59,6 +60,15 @@ struct OwnerQuota {
 struct SessionOptions {
   // Sessions of all models; above it RESOURCE_EXHAUSTED / SESSION_LIMIT. Each costs its state and some 500 bytes.
   uint64_t max_sessions = 1'000'000;
+  // Same for each model, all its versions together, and for single models by name instead of that.
+  uint64_t max_sessions_per_model = UINT64_MAX;
+  std::map<std::string, uint64_t, std::less<>> max_sessions_of_model;
+  // At such a bound: refuse (default), or end the session of least recent use that has nothing in flight (EVICTED). The
+  // latter never refuses while there is one; it costs now and then a look at all sessions, some 100 ns each, for every
+  // few thousand that are evicted.
+  bool evict_least_recently_used = false;
+  // Events that one watch may have waiting before it misses some. More: slower readers see all, some 200 bytes each.
+  uint32_t watch_buffer = 4096;
   // Sessions without a step for this long end, unless they say otherwise. Zero: never.
   absl::Duration idle_ttl = absl::Hours(1);
   // Replies kept per session for replay of sequenced steps. More: more steps may be in flight unacknowledged.
@@ -186,6 +196,16 @@ struct ImportSessionParams {
   bool replace = false;
 };
 
+struct ListSessionsParams {
+  std::string model = "-";  // "-": all
+  // Only sessions of this owner; "": of those that have none.
+  std::string owner;
+  // Only those that have all of these.
+  std::map<std::string, std::string> labels;
+  int page_size = 0;
+  std::string page_token;
+};
+
 // Fields that are set replace the session's.
 struct UpdateSessionParams {
   std::optional<absl::Duration> idle_ttl;
@@ -263,10 +283,8 @@ class Engine {
   virtual absl::StatusOr<SessionInfo> CreateSession(const CreateSessionParams& params) = 0;
   // include_state reads h and c between two steps; blocks for at most the device call in flight.
   virtual absl::StatusOr<SessionInfo> GetSession(std::string_view model, std::string_view id, bool include_state) = 0;
-  // model "-": all. Only sessions of `owner`, "": of those that have none.
-  virtual absl::StatusOr<Page<SessionInfo>> ListSessions(std::string_view model, int page_size,
-                                                         std::string_view page_token,
-                                                         std::string_view owner = "") const = 0;
+  // With labels a page may be short, or empty, and not be the last: a call looks at a bounded number of sessions.
+  virtual absl::StatusOr<Page<SessionInfo>> ListSessions(const ListSessionsParams& params) const = 0;
   virtual absl::StatusOr<SessionInfo> UpdateSession(std::string_view model, std::string_view id,
                                                     const UpdateSessionParams& params) = 0;
   // Work accepted before is answered first; blocks for it.
@@ -299,6 +317,8 @@ class Engine {
   // nothing. Blocks, at most until `deadline`.
   virtual Handover HandOver(absl::Time deadline) = 0;
   virtual SessionInfo Describe(const Session& session) const = 0;
+  // To watch what happens to them.
+  virtual SessionEvents& session_events() = 0;
   // Ends sessions past idle_ttl or expire_time. Called by the engine's own housekeeping every second; tests call it.
   virtual void ExpireSessions() = 0;
 
@@ -331,6 +351,8 @@ const std::string& NameOf(const Model& model);
 // The model of a session.
 const Model& ModelOf(const Session& session);
 const std::string& IdOf(const Session& session);
+// OK, or SESSION_NOT_FOUND with how it ended, of a session that was found before.
+absl::Status LivingOr(const Session& session);
 
 // 1 to 63 of A-Z a-z 0-9 . _ -, first a letter or digit. Such a name never leaves its folder.
 bool IsValidModelName(std::string_view name);

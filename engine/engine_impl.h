@@ -13,6 +13,7 @@
 #include "absl/functional/function_ref.h"
 #include "engine/checkpointer.h"
 #include "engine/engine.h"
+#include "engine/eviction_queue.h"
 #include "engine/memory_budget.h"
 #include "engine/model_registry.h"
 #include "engine/mutex.h"
@@ -41,8 +42,7 @@ class EngineImpl final : public Engine {
 
   absl::StatusOr<SessionInfo> CreateSession(const CreateSessionParams& params) override;
   absl::StatusOr<SessionInfo> GetSession(std::string_view model, std::string_view id, bool include_state) override;
-  absl::StatusOr<Page<SessionInfo>> ListSessions(std::string_view model, int page_size, std::string_view page_token,
-                                                 std::string_view owner) const override;
+  absl::StatusOr<Page<SessionInfo>> ListSessions(const ListSessionsParams& params) const override;
   absl::StatusOr<SessionInfo> UpdateSession(std::string_view model, std::string_view id,
                                             const UpdateSessionParams& params) override;
   absl::Status DeleteSession(std::string_view model, std::string_view id) override;
@@ -59,6 +59,7 @@ class EngineImpl final : public Engine {
   absl::StatusOr<SessionInfo> CheckpointSession(std::string_view model, std::string_view id) override;
   Handover HandOver(absl::Time deadline) override;
   SessionInfo Describe(const Session& session) const override;
+  SessionEvents& session_events() override { return events_; }
   void ExpireSessions() override;
 
   void Submit(Work* work) override;
@@ -82,6 +83,8 @@ class EngineImpl final : public Engine {
   absl::StatusOr<ModelInfo> FinishLoad(std::string_view name, int64_t version,
                                        absl::StatusOr<std::shared_ptr<Model>> model);
 
+  // Reserves a place for a session, where the options say so that of another.
+  absl::Status ReserveSession(const SessionShare& share);
   // A new session, or with `exists_ok` the living one of its name.
   absl::StatusOr<std::shared_ptr<Session>> MakeSession(const CreateSessionParams& params);
   // The way of every new session into the store: counts it, has it made under the key of `owner` and `id` (or an id of
@@ -140,9 +143,11 @@ class EngineImpl final : public Engine {
 
   const EngineOptions options_;
   MemoryBudget memory_;
+  SessionEvents events_;
   ModelRegistry registry_;
   SessionStore store_;
   std::shared_ptr<SpillSpace> spill_space_ = std::make_shared<SpillSpace>();
+  EvictionQueue evictions_;
   std::atomic<bool> draining_{false};
   // One per device, in order of preference. They stop first: what they end refers to the rest.
   std::vector<std::unique_ptr<Scheduler>> schedulers_;

@@ -20,7 +20,18 @@ constexpr uint64_t kSessionBytes = 1024;
 constexpr size_t kMaxLabelKey = 63;
 constexpr size_t kMaxLabelValue = 255;
 
+// Sessions that one call of a list with labels looks at.
+constexpr size_t kLabelScan = 10'000;
+
 absl::string_view View(std::string_view text) { return {text.data(), text.size()}; }
+
+bool HasLabels(const Labels& labels, const Labels& wanted) {
+  for (const auto& [key, value] : wanted) {
+    const auto it = labels.find(key);
+    if (it == labels.end() || it->second != value) return false;
+  }
+  return true;
+}
 
 std::string RandomId() { return absl::StrFormat("s-%016x", RandomBits()); }
 
@@ -116,11 +127,11 @@ absl::StatusOr<std::shared_ptr<Session>> EngineImpl::AddSession(
   if (!id.empty()) {
     if (std::shared_ptr<Session> session = store_.Find(model->name(), key)) return living(std::move(session));
   }
-  const uint64_t state_bytes = model->pool().slot_bytes();
-  if (absl::Status status = memory_.Admit(state_bytes + kSessionBytes, "a session"); !status.ok()) return status;
-  if (absl::Status status = store_.Reserve(owner, state_bytes); !status.ok()) return status;
+  const SessionShare share = {model->name(), owner, model->pool().slot_bytes()};
+  if (absl::Status status = memory_.Admit(share.state_bytes + kSessionBytes, "a session"); !status.ok()) return status;
+  if (absl::Status status = ReserveSession(share); !status.ok()) return status;
   if (!model->AddSession()) {
-    store_.Unreserve(owner, state_bytes);
+    store_.Unreserve(share);
     return NotFound("MODEL_NOT_FOUND", absl::StrCat("'", ModelResource(model->name()), "' is being unloaded"))
         .Resource(ModelResource(model->name()));
   }
@@ -135,7 +146,7 @@ absl::StatusOr<std::shared_ptr<Session>> EngineImpl::AddSession(
       return session;
     }
   }
-  store_.Unreserve(owner, state_bytes);
+  store_.Unreserve(share);
   model->RemoveSession();
   if (inserted != nullptr) return living(std::move(inserted));
   return session;
@@ -172,6 +183,20 @@ absl::StatusOr<std::shared_ptr<Session>> EngineImpl::MakeSession(const CreateSes
         if (params.exists_ok) return session;
         return SessionExists(params.model, params.id);
       });
+}
+
+absl::Status EngineImpl::ReserveSession(const SessionShare& share) {
+  std::string full;
+  absl::Status status = store_.Reserve(share, &full);
+  while (!status.ok() && !full.empty() && options_.sessions.evict_least_recently_used) {
+    const std::shared_ptr<Session> oldest = evictions_.Next(store_, full);
+    if (oldest == nullptr) return status;
+    store_.Erase(*oldest, SessionEnd::kEvicted, options_.clock->Now(),
+                 absl::StrCat("least recently used, when ", full == "-" ? "the server" : "the model",
+                              " had as many sessions as it may"));
+    status = store_.Reserve(share, &full);
+  }
+  return status;
 }
 
 absl::StatusOr<SessionInfo> EngineImpl::CreateSession(const CreateSessionParams& params) {
@@ -214,31 +239,41 @@ absl::StatusOr<SessionInfo> EngineImpl::GetSession(std::string_view model, std::
   return info;
 }
 
-absl::StatusOr<Page<SessionInfo>> EngineImpl::ListSessions(std::string_view model, int page_size,
-                                                           std::string_view page_token, std::string_view owner) const {
-  const absl::StatusOr<int> limit = PageSize(page_size);
-  if (!limit.ok()) return limit.status();
-  const std::string list = absl::StrCat("sessions of ", View(owner), ":", View(model));
+absl::StatusOr<Page<SessionInfo>> EngineImpl::ListSessions(const ListSessionsParams& params) const {
+  const absl::StatusOr<int> page_size = PageSize(params.page_size);
+  if (!page_size.ok()) return page_size.status();
+  const auto limit = static_cast<size_t>(*page_size);
+  const std::string list = absl::StrCat("sessions of ", params.owner, ":", params.model);
   std::string key;
   SessionStore::Key after;
-  if (!page_token.empty()) {
-    absl::StatusOr<std::string> decoded = DecodePageToken(list, page_token);
+  if (!params.page_token.empty()) {
+    absl::StatusOr<std::string> decoded = DecodePageToken(list, params.page_token);
     if (!decoded.ok()) return decoded.status();
     key = *std::move(decoded);
     const std::string_view text = key;
     const size_t slash = text.find('/');
     after = {text.substr(0, slash), slash == text.npos ? std::string_view() : text.substr(slash + 1)};
   }
-  // One more tells whether there is another page.
-  std::vector<std::shared_ptr<Session>> found = store_.List(model, owner, after, static_cast<size_t>(*limit) + 1);
   Page<SessionInfo> page;
-  const bool more = found.size() > static_cast<size_t>(*limit);
-  if (more) {
-    found.pop_back();
-    page.next_token = EncodePageToken(list, absl::StrCat(found.back()->model()->name(), "/", found.back()->id()));
+  // One more than the page tells whether there is another.
+  const size_t chunk = params.labels.empty() ? limit + 1 : kLabelScan / 10;
+  std::vector<std::shared_ptr<Session>> found;
+  for (size_t looked_at = 0;;) {
+    std::vector<std::shared_ptr<Session>> next = store_.List(params.model, params.owner, after, chunk);
+    found.swap(next);  // `after` points into what is in `next` now
+    size_t done = 0;
+    for (; done < found.size() && page.items.size() < limit; ++done) {
+      SessionInfo info = Describe(*found[done]);
+      if (HasLabels(info.labels, params.labels)) page.items.push_back(std::move(info));
+    }
+    looked_at += done;
+    if (done == found.size() && found.size() < chunk) return page;
+    const Session& last = *found[done - 1];
+    after = {last.model()->name(), last.id()};
+    if (page.items.size() < limit && looked_at < kLabelScan) continue;
+    page.next_token = EncodePageToken(list, absl::StrCat(last.model()->name(), "/", last.id()));
+    return page;
   }
-  for (const std::shared_ptr<Session>& session : found) page.items.push_back(Describe(*session));
-  return page;
 }
 
 absl::StatusOr<SessionInfo> EngineImpl::UpdateSession(std::string_view model, std::string_view id,
@@ -279,11 +314,11 @@ absl::Status EngineImpl::DeleteSession(std::string_view model, std::string_view 
     // First there: one that is gone here and not there would come back.
     const NameLock lock(this, model, id);
     absl::Status status = scheduler.EraseInStore(**session);
-    if (status.ok()) store_.Erase(**session, SessionEnd::kDeleted, options_.clock->Now());
+    if (status.ok()) store_.Erase(**session, SessionEnd::kDeleted, options_.clock->Now(), "DeleteSession");
     return status;
   }
   if (absl::Status status = scheduler.Close(**session, SessionEnd::kDeleted); !status.ok()) return status;
-  store_.Erase(**session, SessionEnd::kDeleted, options_.clock->Now());
+  store_.Erase(**session, SessionEnd::kDeleted, options_.clock->Now(), "DeleteSession");
   scheduler.WaitForTurn(**session);
   return absl::OkStatus();
 }
@@ -311,7 +346,10 @@ void EngineImpl::ExpireSessions() {
   for (const auto& session : store_.Collect([now](const Session& one) { return one.MaybeDue(now); })) {
     if (!session->model()->scheduler().CloseIfDue(*session)) continue;
     session->model()->scheduler().Forget(session);
-    store_.Erase(*session, SessionEnd::kExpired, now);
+    const SessionInfo info = Describe(*session);
+    store_.Erase(*session, SessionEnd::kExpired, now,
+                 info.expire_time <= now ? std::string("its expire_time has come")
+                                         : absl::StrCat("no step for ", absl::FormatDuration(info.idle_ttl)));
   }
 }
 
@@ -320,7 +358,7 @@ void EngineImpl::EndSessionsOf(const Model& model) {
   for (const auto& session : store_.Collect([&model](const Session& one) { return one.model().get() == &model; })) {
     // One that ends otherwise at this moment is erased by who ended it.
     if (model.scheduler().Close(*session, SessionEnd::kUnloaded).ok()) {
-      store_.Erase(*session, SessionEnd::kUnloaded, now);
+      store_.Erase(*session, SessionEnd::kUnloaded, now, "its model was unloaded by force");
     }
   }
 }

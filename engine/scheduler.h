@@ -13,9 +13,9 @@
 //
 // LOCK ORDER of the engine. Locks are held briefly and never across a device call or a sink. Allowed nesting, outer
 // first; all other locks are leaves and held alone:
-//   SessionStore shard -> SessionStore tombstones
-//   Scheduler::mutex_ -> Checkpointer
-// Model::mutex_, ModelRegistry::mutex_ and a StatePool's own lock are leaves.
+//   EvictionQueue -> SessionStore shard -> SessionStore tombstones or SessionEvents
+//   EvictionQueue -> Scheduler::mutex_ -> Checkpointer, Model::mutex_
+// ModelRegistry::mutex_ and a StatePool's own lock are leaves.
 #ifndef LSTMD_ENGINE_SCHEDULER_H_
 #define LSTMD_ENGINE_SCHEDULER_H_
 
@@ -116,6 +116,8 @@ class Scheduler {
   void WaitForTurn(Session& session);
   // Closes it as expired if it is past its expire_time, or idle past its idle_ttl with no work in flight.
   bool CloseIfDue(Session& session) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Closes it as evicted if it has no work in flight, was used last at `last_used`, and is lost with the server anyway.
+  bool Evict(Session& session, absl::Time last_used) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // --- Spilling (scheduler_spill.cc). ---
   // Before a slot is taken for a session: others leave until there is room for one more. RESOURCE_EXHAUSTED /

@@ -164,6 +164,7 @@ absl::Status Scheduler::Adopt(Session& session, const Snapshot& snapshot, uint64
   state.expire_time = snapshot.expire_time;
   state.pinned = snapshot.pinned;
   state.labels.swap(labels);
+  session.used_ns_.store(absl::ToUnixNanos(clock_->Now()), std::memory_order_relaxed);
   UpdateDue(session);
   return status;
 }
@@ -235,6 +236,19 @@ bool Scheduler::CloseIfDue(Session& session) {
   if (session.end() != SessionEnd::kNone || session.Due() > now) return false;
   if (state.expire_time > now && !state.lane.idle()) return false;
   EndSession(session, SessionEnd::kExpired);
+  return true;
+}
+
+bool Scheduler::Evict(Session& session, absl::Time last_used) {
+  MutexLock lock(&mutex_);
+  SessionState& state = StateOf(session);
+  // One that is to be kept in the store is not given up.
+  if (session.end() != SessionEnd::kNone || state.durable != nullptr || !state.lane.idle() ||
+      session.last_used() != last_used) {
+    return false;
+  }
+  state.end_time = clock_->Now();
+  session.end_.store(SessionEnd::kEvicted, std::memory_order_release);
   return true;
 }
 

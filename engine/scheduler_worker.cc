@@ -246,6 +246,7 @@ void Scheduler::Commit(Work* work, absl::Time now) {
   if (work->seq != 0) state.last_seq = work->seq;
   state.steps += work->steps;
   state.last_step_time = now;
+  session.used_ns_.store(absl::ToUnixNanos(now), std::memory_order_relaxed);
   UpdateDue(session);
   work->result_seq = state.last_seq;
   work->result_epoch = state.epoch;

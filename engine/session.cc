@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
 #include "engine/engine.h"
 #include "engine/errors.h"
 #include "engine/names.h"
@@ -23,6 +24,8 @@ std::string_view Name(SessionEnd end) {
       return "EXPIRED";
     case SessionEnd::kUnloaded:
       return "UNLOADED";
+    case SessionEnd::kEvicted:
+      return "EVICTED";
     case SessionEnd::kMoved:
       return "MOVED";
   }
@@ -34,9 +37,11 @@ absl::Status SessionNotFound(std::string_view model, std::string_view id, Sessio
   if (end == SessionEnd::kNone) {
     return NotFound("SESSION_NOT_FOUND", absl::StrCat("there is no session '", name, "'")).Resource(name);
   }
-  const char* const how = end == SessionEnd::kDeleted   ? "was deleted"
-                          : end == SessionEnd::kExpired ? "expired"
-                                                        : "ended when its model was unloaded";
+  const char* const how = end == SessionEnd::kDeleted    ? "was deleted"
+                          : end == SessionEnd::kExpired  ? "expired"
+                          : end == SessionEnd::kUnloaded ? "ended when its model was unloaded"
+                          : end == SessionEnd::kEvicted  ? "was evicted to make room for another"
+                                                         : "moved to another server";
   const std::string when = absl::FormatTime(absl::RFC3339_full, end_time, absl::UTCTimeZone());
   return NotFound("SESSION_NOT_FOUND", absl::StrCat("session '", name, "' ", how, " at ", when))
       .Resource(name)
@@ -63,6 +68,7 @@ Session::Session(std::shared_ptr<Model> model, std::string id, Slot slot, absl::
       id_(std::move(id)),
       uid_{RandomBits(), RandomBits()},
       create_time_(create_time),
+      used_ns_(absl::ToUnixNanos(create_time)),
       slot_(slot) {
   ++model_->spill_space()->resident;
 }
@@ -72,6 +78,7 @@ Session::Session(std::shared_ptr<Model> model, std::string id, Slot slot, const 
       id_(std::move(id)),
       uid_(snapshot.uid),
       create_time_(snapshot.create_time),
+      used_ns_(absl::ToUnixNanos(snapshot.create_time)),
       slot_(slot) {
   ++model_->spill_space()->resident;
 }
@@ -97,12 +104,18 @@ std::string Session::uid() const { return FormatUid(uid_); }
 absl::Time Session::Due() const {
   absl::Time due = state_.expire_time;
   if (state_.idle_ttl > absl::ZeroDuration()) {
-    due = std::min(due, std::max(create_time_, state_.last_step_time) + state_.idle_ttl);
+    due = std::min(due, last_used() + state_.idle_ttl);
   }
   return due;
 }
 
 const Model& ModelOf(const Session& session) { return *session.model(); }
 const std::string& IdOf(const Session& session) { return session.id(); }
+
+absl::Status LivingOr(const Session& session) {
+  const SessionEnd end = session.end();
+  if (end == SessionEnd::kNone) return absl::OkStatus();
+  return SessionNotFound(session.model()->name(), session.id(), end, absl::Now());
+}
 
 }  // namespace lstmd

@@ -23,7 +23,7 @@ namespace lstmd {
 using Labels = std::map<std::string, std::string>;
 
 // How a session was lost; the metadata last_event of SESSION_NOT_FOUND.
-enum class SessionEnd : uint8_t { kNone, kDeleted, kExpired, kUnloaded, kMoved };
+enum class SessionEnd : uint8_t { kNone, kDeleted, kExpired, kUnloaded, kEvicted, kMoved };
 // "DELETED" …, "" for kNone.
 std::string_view Name(SessionEnd end);
 
@@ -94,6 +94,8 @@ class Session : public std::enable_shared_from_this<Session> {
 
   // kNone as long as it takes new work. Written under the scheduler's lock, once.
   SessionEnd end() const { return end_.load(std::memory_order_acquire); }
+  // When it was created, made from a snapshot, or stepped last.
+  absl::Time last_used() const { return absl::FromUnixNanos(used_ns_.load(std::memory_order_relaxed)); }
   // Whether it may be time to end it: cheap, to be looked at again under the lock (Scheduler::CloseIfDue).
   bool MaybeDue(absl::Time now) const { return due_ns_.load(std::memory_order_relaxed) <= absl::ToUnixNanos(now); }
 
@@ -109,6 +111,7 @@ class Session : public std::enable_shared_from_this<Session> {
   const absl::Time create_time_;
   std::atomic<SessionEnd> end_{SessionEnd::kNone};
   std::atomic<int64_t> due_ns_{INT64_MAX};
+  std::atomic<int64_t> used_ns_;
   SessionState state_;
   Slot slot_;            // kNoSlot: it is off the device
   std::string spilled_;  // its state then, EncodeSnapshot; empty where on_disk_

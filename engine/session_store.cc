@@ -30,6 +30,33 @@ absl::Status OverQuota(std::string_view owner, std::string_view what, uint64_t l
       .With("limit", absl::StrCat(limit));
 }
 
+absl::Status ModelFull(std::string_view model, uint64_t limit) {
+  const std::string name = ModelResource(model);
+  return ResourceExhausted("SESSION_LIMIT",
+                           absl::StrCat("'", name, "' has ", limit, " sessions, as many as the server is set to"))
+      .Quota(name)
+      .Resource(name)
+      .RetryAfter(absl::Seconds(1))
+      .With("limit", absl::StrCat(limit));
+}
+
+SessionEventKind EventOf(SessionEnd end) {
+  switch (end) {
+    case SessionEnd::kExpired:
+      return SessionEventKind::kExpired;
+    case SessionEnd::kUnloaded:
+      return SessionEventKind::kUnloaded;
+    case SessionEnd::kEvicted:
+      return SessionEventKind::kEvicted;
+    case SessionEnd::kMoved:
+      return SessionEventKind::kMoved;
+    case SessionEnd::kDeleted:
+    case SessionEnd::kNone:
+      break;
+  }
+  return SessionEventKind::kDeleted;
+}
+
 }  // namespace
 
 SessionStore::Shard& SessionStore::ShardOf(Key key) const { return shards_[absl::Hash<Key>()(key) % shards_.size()]; }
@@ -71,20 +98,37 @@ absl::Status SessionStore::MovedSince(std::string_view model, std::string_view i
   return SessionMoved(model, id, it->second.owner);
 }
 
-absl::Status SessionStore::Reserve(std::string_view owner, uint64_t state_bytes) {
-  if (!owner.empty()) {
-    const OwnerQuota quota = options_.quota_of ? options_.quota_of(owner) : OwnerQuota();
-    MutexLock lock(&owners_mutex_);
-    Share& share = owners_[std::string(owner)];
-    if (share.sessions >= quota.max_sessions) return OverQuota(owner, "sessions", quota.max_sessions);
-    if (share.state_bytes + state_bytes > quota.max_state_bytes) {
-      return OverQuota(owner, "bytes of state in its sessions", quota.max_state_bytes);
+absl::Status SessionStore::Reserve(const SessionShare& share, std::string* full) {
+  full->clear();
+  const auto own = options_.max_sessions_of_model.find(share.model);
+  const uint64_t model_limit =
+      own != options_.max_sessions_of_model.end() ? own->second : options_.max_sessions_per_model;
+  const OwnerQuota quota = !share.owner.empty() && options_.quota_of ? options_.quota_of(share.owner) : OwnerQuota();
+  {
+    MutexLock lock(&shares_mutex_);
+    const auto of_model = of_models_.find(share.model);
+    if ((of_model == of_models_.end() ? 0 : of_model->second) >= model_limit) {
+      *full = share.model;
+      return ModelFull(share.model, model_limit);
     }
-    share.sessions += 1;
-    share.state_bytes += state_bytes;
+    if (!share.owner.empty()) {
+      Used& used = of_owners_[std::string(share.owner)];
+      if (used.sessions >= quota.max_sessions) return OverQuota(share.owner, "sessions", quota.max_sessions);
+      if (used.state_bytes + share.state_bytes > quota.max_state_bytes) {
+        return OverQuota(share.owner, "bytes of state in its sessions", quota.max_state_bytes);
+      }
+      used.sessions += 1;
+      used.state_bytes += share.state_bytes;
+    }
+    if (of_model == of_models_.end()) {
+      of_models_.emplace(share.model, 1);
+    } else {
+      ++of_model->second;
+    }
   }
   if (count_.fetch_add(1, std::memory_order_relaxed) < options_.max_sessions) return absl::OkStatus();
-  Unreserve(owner, state_bytes);
+  Unreserve(share);
+  *full = "-";
   return ResourceExhausted("SESSION_LIMIT", absl::StrCat("the server holds ", options_.max_sessions,
                                                          " sessions, as many as it is set to"))
       .Quota("sessions")
@@ -92,20 +136,23 @@ absl::Status SessionStore::Reserve(std::string_view owner, uint64_t state_bytes)
       .With("limit", absl::StrCat(options_.max_sessions));
 }
 
-void SessionStore::Unreserve(std::string_view owner, uint64_t state_bytes) {
+void SessionStore::Unreserve(const SessionShare& share) {
   count_.fetch_sub(1, std::memory_order_relaxed);
-  if (owner.empty()) return;
-  MutexLock lock(&owners_mutex_);
-  const auto it = owners_.find(std::string(owner));
-  it->second.sessions -= 1;
-  it->second.state_bytes -= state_bytes;
-  if (it->second.sessions == 0) owners_.erase(it);
+  MutexLock lock(&shares_mutex_);
+  const auto of_model = of_models_.find(share.model);
+  if (--of_model->second == 0) of_models_.erase(of_model);
+  if (share.owner.empty()) return;
+  const auto of_owner = of_owners_.find(std::string(share.owner));
+  of_owner->second.sessions -= 1;
+  of_owner->second.state_bytes -= share.state_bytes;
+  if (of_owner->second.sessions == 0) of_owners_.erase(of_owner);
 }
 
 void SessionStore::Release(const Session& session) {
-  Unreserve(OwnerOf(session.id()), session.model()->pool().slot_bytes());
-  session.model()->RemoveSession();
-  session.model()->counters().sessions_ended[static_cast<size_t>(session.end())].Add();
+  Model& model = *session.model();
+  Unreserve({model.name(), OwnerOf(session.id()), model.pool().slot_bytes()});
+  model.RemoveSession();
+  model.counters().sessions_ended[static_cast<size_t>(session.end())].Add();
 }
 
 std::shared_ptr<Session> SessionStore::Insert(std::shared_ptr<Session> session) {
@@ -118,19 +165,21 @@ std::shared_ptr<Session> SessionStore::Insert(std::shared_ptr<Session> session) 
     if (it != shard.by_name.end()) {
       if (it->second->end() == SessionEnd::kNone) return it->second;
       replaced = std::move(it->second);
+      events_.Emit(*replaced, EventOf(replaced->end()));
       // The old keys point into the session that goes.
       shard.in_order.erase(key);
       shard.by_name.erase(it);
     }
     shard.in_order.emplace(key, session.get());
     shard.by_name.emplace(key, session);
+    events_.Emit(*session, SessionEventKind::kCreated);
   }
   session->model()->counters().sessions_created.Add();
   if (replaced != nullptr) Release(*replaced);
   return session;
 }
 
-void SessionStore::Erase(const Session& session, SessionEnd end, absl::Time now, std::string_view owner) {
+void SessionStore::Erase(const Session& session, SessionEnd end, absl::Time now, std::string_view detail) {
   const Key key = KeyOf(session);
   Shard& shard = ShardOf(key);
   std::shared_ptr<Session> erased;
@@ -138,7 +187,9 @@ void SessionStore::Erase(const Session& session, SessionEnd end, absl::Time now,
     MutexLock lock(&shard.mutex);
     const auto it = shard.by_name.find(key);
     if (it == shard.by_name.end() || it->second.get() != &session) return;
-    Bury(session, end, now, owner);  // before the name is free: one that was lost is never one that never was
+    // Before the name is free: one that was lost is never one that never was.
+    Bury(session, end, now, end == SessionEnd::kMoved ? detail : "");
+    events_.Emit(session, EventOf(end), detail);
     erased = std::move(it->second);
     shard.in_order.erase(key);
     shard.by_name.erase(it);
@@ -217,14 +268,18 @@ std::vector<std::shared_ptr<Session>> SessionStore::List(std::string_view model,
   return found;
 }
 
-std::vector<std::shared_ptr<Session>> SessionStore::Collect(const std::function<bool(const Session&)>& want) const {
-  std::vector<std::shared_ptr<Session>> found;
+void SessionStore::ForEach(absl::FunctionRef<void(const std::shared_ptr<Session>&)> look) const {
   for (const Shard& shard : shards_) {
     MutexLock lock(&shard.mutex);
-    for (const auto& [key, session] : shard.by_name) {
-      if (want(*session)) found.push_back(session);
-    }
+    for (const auto& [key, session] : shard.by_name) look(session);
   }
+}
+
+std::vector<std::shared_ptr<Session>> SessionStore::Collect(const std::function<bool(const Session&)>& want) const {
+  std::vector<std::shared_ptr<Session>> found;
+  ForEach([&](const std::shared_ptr<Session>& session) {
+    if (want(*session)) found.push_back(session);
+  });
   return found;
 }
 

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -15,19 +16,29 @@
 
 #include "absl/container/btree_map.h"
 #include "absl/container/flat_hash_map.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/engine.h"
 #include "engine/mutex.h"
 #include "engine/session.h"
+#include "engine/session_events.h"
 
 namespace lstmd {
+
+// What a session counts for.
+struct SessionShare {
+  std::string_view model;
+  std::string_view owner;  // "": none
+  uint64_t state_bytes = 0;
+};
 
 // The living sessions by name, and how the lost ones ended. Thread-safe; its locks are leaves: nothing is called under
 // them but Session and Model accessors that take none or Model's own.
 class SessionStore {
  public:
-  explicit SessionStore(const SessionOptions& options) : options_(options) {}
+  // `events` hears of every session that comes and goes; outlives the store.
+  SessionStore(const SessionOptions& options, SessionEvents* events) : options_(options), events_(*events) {}
 
   // nullptr when there is none that takes work.
   std::shared_ptr<Session> Find(std::string_view model, std::string_view id) const;
@@ -36,21 +47,24 @@ class SessionStore {
   // OK, or SESSION_MOVED / SESSION_FENCED when it was found to be another server's since `time`.
   absl::Status MovedSince(std::string_view model, std::string_view id, absl::Time time) const;
 
-  // Counts one more session of `owner`, to be followed by Insert or Unreserve. RESOURCE_EXHAUSTED / SESSION_LIMIT, or
-  // QUOTA where its owner has as much as it may.
-  absl::Status Reserve(std::string_view owner, uint64_t state_bytes);
-  void Unreserve(std::string_view owner, uint64_t state_bytes);
+  // Counts one more session, to be followed by Insert or Unreserve. RESOURCE_EXHAUSTED / SESSION_LIMIT, or QUOTA where its
+  // owner has as much as it may. *full is then the model whose bound is reached, "-" where it is the server's, "" where it
+  // is the owner's.
+  absl::Status Reserve(const SessionShare& share, std::string* full);
+  void Unreserve(const SessionShare& share);
   // Returns `session`, or the living one that has its name. REQUIRES: reserved, and counted by its model; an insert
   // that fails leaves both to the caller.
   std::shared_ptr<Session> Insert(std::shared_ptr<Session> session);
-  // Forgets a session that has ended, and keeps how. Again or unknown: nothing.
-  // `owner`: of one that moved, "" if not known.
-  void Erase(const Session& session, SessionEnd end, absl::Time now, std::string_view owner = "");
+  // Forgets a session that has ended, keeps how, and tells it. `detail`: of one that moved the address of its owner, ""
+  // if not known; else for people why it ended. Again or unknown: nothing.
+  void Erase(const Session& session, SessionEnd end, absl::Time now, std::string_view detail = "");
 
   // Up to `limit` sessions of `owner` by (model, id) after the key; of `model` only, "-": of all.
   using Key = std::pair<std::string_view, std::string_view>;
   std::vector<std::shared_ptr<Session>> List(std::string_view model, std::string_view owner, Key after,
                                              size_t limit) const;
+  // Calls `look` with every session, under a lock.
+  void ForEach(absl::FunctionRef<void(const std::shared_ptr<Session>&)> look) const;
   // Every session for which `want` holds.
   std::vector<std::shared_ptr<Session>> Collect(const std::function<bool(const Session&)>& want) const;
   uint64_t size() const { return count_.load(std::memory_order_relaxed); }
@@ -68,7 +82,7 @@ class SessionStore {
     std::string owner;
   };
 
-  struct Share {
+  struct Used {
     uint64_t sessions = 0;
     uint64_t state_bytes = 0;
   };
@@ -78,11 +92,13 @@ class SessionStore {
   void Bury(const Session& session, SessionEnd end, absl::Time now, std::string_view owner);
 
   const SessionOptions options_;
+  SessionEvents& events_;
   mutable std::array<Shard, 16> shards_;
   std::atomic<uint64_t> count_{0};
 
-  Mutex owners_mutex_;
-  absl::flat_hash_map<std::string, Share> owners_ ABSL_GUARDED_BY(owners_mutex_);  // those that have any
+  Mutex shares_mutex_;
+  std::map<std::string, uint64_t, std::less<>> of_models_ ABSL_GUARDED_BY(shares_mutex_);  // those that have any
+  absl::flat_hash_map<std::string, Used> of_owners_ ABSL_GUARDED_BY(shares_mutex_);        // likewise
 
   mutable Mutex tombstones_mutex_;
   absl::flat_hash_map<std::string, Tombstone> tombstones_ ABSL_GUARDED_BY(tombstones_mutex_);

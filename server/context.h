@@ -43,6 +43,9 @@ struct Context {
   StreamRegistry* streams = nullptr;
   SlowLog* slow_log = nullptr;
   History* history = nullptr;
+  // Those that only watch; a drain does not wait for them.
+  StreamRegistry* watches = nullptr;
+  uint32_t watch_buffer = 0;
   // For engine calls that wait: a load may take minutes, so sessions have threads of their own.
   BlockingPool* session_pool = nullptr;
   BlockingPool* model_pool = nullptr;

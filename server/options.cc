@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/options.h"
 
+#include <algorithm>
+#include <functional>
 #include <limits>
 #include <set>
 
@@ -107,6 +109,35 @@ class Flags {
     Finish(flag, app_.add_flag(flag, *value, help));
   }
 
+  // `read` takes one value, and answers what is wrong with it.
+  void AddList(const std::string& flag, std::function<std::string(const std::string&)> read, const std::string& help,
+               const std::string& type) {
+    const auto set = [read](const std::vector<std::string>& values) {
+      for (const std::string& value : values) (void)read(value);
+    };
+    Finish(flag, app_.add_option_function<std::vector<std::string>>(flag, set, help)
+                     ->check(CLI::Validator([read](const std::string& text) { return read(text); }, "", ""))
+                     ->type_name(type)
+                     ->expected(1)
+                     ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll));
+  }
+
+  // One of a few words, the first by default.
+  void AddChoice(const std::string& flag, std::vector<std::string> words, std::function<void(const std::string&)> set,
+                 const std::string& help) {
+    Finish(flag, app_.add_option_function<std::string>(flag, set, help)
+                     ->check(CLI::Validator(
+                         [words](const std::string& text) {
+                           if (std::find(words.begin(), words.end(), text) != words.end()) return std::string();
+                           std::string error = "got '" + text + "', want ";
+                           for (const std::string& word : words) error += (word == words[0] ? "" : " or ") + word;
+                           return error;
+                         },
+                         "", ""))
+                     ->default_str(words[0])
+                     ->type_name("POLICY"));
+  }
+
   template <typename T>
   CLI::Option* AddSize(const std::string& flag, T* value, const std::string& help) {
     return Add(flag, value, help)->transform(CLI::AsSizeValue(false))->type_name("SIZE");
@@ -120,6 +151,37 @@ class Flags {
   CLI::App& app_;
   const std::string group_;
 };
+
+// "N" for every model, "NAME=N" for one.
+std::string ReadModelBound(const std::string& text, SessionOptions* session) {
+  const size_t at = text.find('=');
+  const std::string name = at == std::string::npos ? "" : text.substr(0, at);
+  uint64_t bound = 0;
+  if (!absl::SimpleAtoi(text.substr(at == std::string::npos ? 0 : at + 1), &bound) ||
+      (at != std::string::npos && !IsValidModelName(name))) {
+    return "got '" + text + "', want N or NAME=N with the name of a model";
+  }
+  if (at == std::string::npos) {
+    session->max_sessions_per_model = bound;
+  } else {
+    session->max_sessions_of_model[name] = bound;
+  }
+  return "";
+}
+
+void AddSessionBounds(Flags* flags, SessionOptions* session) {
+  flags->AddList(
+      "--max-sessions-per-model", [session](const std::string& text) { return ReadModelBound(text, session); },
+      "Sessions of each model, or NAME=N of one; repeatable. Without: no bound but --max-sessions", "[NAME=]N");
+  flags->AddChoice(
+      "--session-eviction", {"refuse", "lru"},
+      [session](const std::string& text) { session->evict_least_recently_used = text == "lru"; },
+      "At such a bound: refuse the new session, or evict the one unused for longest that is idle");
+  flags
+      ->Add("--watch-buffer", &session->watch_buffer,
+            "Events that may wait for one WatchSessions client; a slower one is told how many it missed")
+      ->check(CLI::Range(1, 1 << 20));
+}
 
 void AddFlags(CLI::App* app, ServerOptions* options) {
   Flags serving(app, "Serving");
@@ -243,6 +305,7 @@ void AddFlags(CLI::App* app, ServerOptions* options) {
   SessionOptions& session = options->engine.sessions;
   sessions.Add("--max-sessions", &session.max_sessions, "Sessions of all models; above it RESOURCE_EXHAUSTED")
       ->check(CLI::NonNegativeNumber);
+  AddSessionBounds(&sessions, &session);
   sessions.AddDuration("--session-idle-ttl", &session.idle_ttl,
                        "A session without a step for this long ends, unless it says otherwise; 0: never");
   sessions.Add("--replay-ring", &session.replay_ring, "Replies kept per session for repeated sequenced steps")

@@ -60,6 +60,8 @@ class RunningServer final : public Server {
     context_.access = access_.get();
     context_.streams = &streams_;
     context_.slow_log = &slow_log_;
+    context_.watches = &watches_;
+    context_.watch_buffer = options.engine.sessions.watch_buffer;
     context_.session_pool = session_pool_.get();
     context_.model_pool = model_pool_.get();
     context_.start_time = absl::Now();
@@ -109,6 +111,7 @@ class RunningServer final : public Server {
   const std::shared_ptr<const AccessControl> access_;
   std::unique_ptr<Engine> engine_;
   StreamRegistry streams_;
+  StreamRegistry watches_;
   std::unique_ptr<BlockingPool> session_pool_;
   std::unique_ptr<BlockingPool> model_pool_;
   Context context_;
@@ -247,6 +250,7 @@ bool RunningServer::Drain(absl::Time deadline) {
   streams_.SendGoAway(deadline);
   const bool finished = engine_->Drain(deadline);
   streams_.StopReading();
+  watches_.StopReading();
   const bool closed = streams_.WaitUntilEmpty(deadline);
   // Shutdown waits for every call, cancelled ones too: with work still on the device it would outlast the deadline.
   if (!finished || !closed) return false;

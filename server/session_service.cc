@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/session_service.h"
 
+#include <array>
+#include <functional>
 #include <optional>
 #include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "engine/errors.h"
+#include "engine/names.h"
 #include "server/convert_session.h"
 #include "server/errors.h"
 #include "server/names.h"
 #include "server/rpc.h"
+#include "server/watch_call.h"
 
 namespace lstmd::server {
 namespace {
@@ -69,6 +73,27 @@ absl::StatusOr<SessionName> ReadName(std::string_view name, std::string_view fie
   absl::StatusOr<SessionName> parsed = ParseSessionName(name, caller);
   if (!parsed.ok()) return PrefixField(parsed.status(), field);
   return parsed;
+}
+
+using WatchFilter = std::function<bool(const Session&, SessionEventKind)>;
+
+absl::StatusOr<WatchFilter> ReadFilter(const v1::WatchSessionsRequest& request, const Caller& caller) {
+  absl::StatusOr<std::string_view> model = ParseModelNameOrAll(request.parent(), caller);
+  if (!model.ok()) return PrefixField(model.status(), "parent");
+  std::array<bool, v1::SessionEvent::Kind_ARRAYSIZE> wanted;
+  wanted.fill(request.kinds().empty());
+  for (int i = 0; i < request.kinds_size(); ++i) {
+    const int kind = request.kinds(i);
+    if (kind <= 0 || !v1::SessionEvent::Kind_IsValid(kind)) {
+      return InvalidArgument("EVENT_KIND", absl::StrCat("got ", kind, ", want a SessionEvent.Kind"))
+          .Field(absl::StrCat("kinds[", i, "]"));
+    }
+    wanted[static_cast<size_t>(kind)] = true;
+  }
+  return [model = std::string(*model), owner = std::string(caller.owner()), wanted](const Session& session, SessionEventKind kind) {
+    return wanted[static_cast<size_t>(KindOf(kind))] && (model == "-" || NameOf(ModelOf(session)) == model) &&
+           OwnerOf(IdOf(session)) == owner;
+  };
 }
 
 absl::StatusOr<std::optional<Durability>> ReadDurability(const v1::Session& session) {
@@ -151,8 +176,13 @@ absl::Status SessionService::List(const Caller& caller, const v1::ListSessionsRe
                                   v1::ListSessionsResponse* response) {
   absl::StatusOr<std::string_view> model = ParseModelNameOrAll(request.parent(), caller);
   if (!model.ok()) return PrefixField(model.status(), "parent");
-  absl::StatusOr<Page<SessionInfo>> page =
-      context_.engine->ListSessions(*model, request.page_size(), request.page_token(), caller.owner());
+  ListSessionsParams params;
+  params.model = *model;
+  params.owner = caller.owner();
+  params.labels = {request.labels().begin(), request.labels().end()};
+  params.page_size = request.page_size();
+  params.page_token = request.page_token();
+  absl::StatusOr<Page<SessionInfo>> page = context_.engine->ListSessions(params);
   if (!page.ok()) return page.status();
   for (const SessionInfo& info : page->items) ToProto(info, nullptr, response->add_sessions());
   response->set_next_page_token(page->next_token);
@@ -307,10 +337,14 @@ grpc::ServerUnaryReactor* SessionService::CheckpointSession(grpc::CallbackServer
 }
 
 grpc::ServerWriteReactor<v1::SessionEvent>* SessionService::WatchSessions(grpc::CallbackServerContext* call,
-                                                                          const v1::WatchSessionsRequest* /*request*/) {
+                                                                          const v1::WatchSessionsRequest* request) {
   const absl::StatusOr<Caller> caller = Admit(context_, *call, "WatchSessions", Right::kUse);
-  return RefuseStream<grpc::ServerWriteReactor<v1::SessionEvent>>(
-      *call, "WatchSessions", caller.ok() ? NotInThisRelease("WatchSessions", "") : caller.status());
+  if (!caller.ok()) return RefuseStream<grpc::ServerWriteReactor<v1::SessionEvent>>(*call, "WatchSessions", caller.status());
+  absl::StatusOr<WatchFilter> filter = ReadFilter(*request, *caller);
+  if (!filter.ok()) return RefuseStream<grpc::ServerWriteReactor<v1::SessionEvent>>(*call, "WatchSessions", filter.status());
+  auto* const watch = new WatchCall(context_);
+  watch->Start(*std::move(filter));
+  return watch;
 }
 
 }  // namespace lstmd::server

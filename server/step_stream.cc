@@ -9,6 +9,7 @@
 #include "engine/errors.h"
 #include "server/convert_model.h"
 #include "server/rpc.h"
+#include "server/watch_call.h"
 
 namespace lstmd::server {
 namespace {
@@ -125,7 +126,8 @@ void StepStream::Process() {
 void StepStream::Binds(const v1::StreamStepsRequest& request) {
   for (int i = 0; i < request.binds_size(); ++i) {
     v1::Bound bound;
-    const absl::Status status = handles_.Bind(request.binds(i), may_block_ ? Lookup::kStore : Lookup::kMemory, &bound);
+    const absl::Status status =
+        handles_.Bind(request.binds(i), may_block_ ? Lookup::kStore : Lookup::kMemory, watch_.get(), &bound);
     if (!status.ok()) {
       Refuse(request.binds(i).handle(), 0, 0, InItem(status, "binds", static_cast<size_t>(i)));
       continue;
@@ -166,7 +168,7 @@ void StepStream::SubmitFrame(StreamFrame* frame) {
 void StepStream::Unbinds(const v1::StreamStepsRequest& request) {
   for (int i = 0; i < request.unbinds_size(); ++i) {
     const v1::Unbind& unbind = request.unbinds(i);
-    absl::StatusOr<std::shared_ptr<Session>> session = handles_.Unbind(unbind.handle());
+    absl::StatusOr<std::shared_ptr<Session>> session = handles_.Unbind(unbind.handle(), watch_.get());
     if (!session.ok()) {
       Refuse(unbind.handle(), 0, 0, InItem(session.status(), "unbinds", static_cast<size_t>(i)));
     } else if (unbind.delete_session()) {
@@ -191,6 +193,16 @@ void StepStream::DeleteSession(uint32_t handle, const Session& session) {
     ToProto(absl::Now(), event.mutable_time());
   };
   if (!RunJob(run)) Refuse(handle, 0, 0, PoolFull());
+}
+
+void StepStream::SendEvents() {
+  {
+    MutexLock lock(&mutex_);
+    for (const SessionEvent& event : watch_->Take(SIZE_MAX)) {
+      if (!broken_) ToProto(event, reply_.AddEvent());
+    }
+  }
+  Advance();
 }
 
 void StepStream::Refuse(uint32_t handle, uint64_t id, uint64_t seq, const absl::Status& status) {

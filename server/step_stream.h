@@ -4,6 +4,7 @@
 #ifndef LSTMD_SERVER_STEP_STREAM_H_
 #define LSTMD_SERVER_STEP_STREAM_H_
 
+#include <cstdint>
 #include <list>
 #include <memory>
 #include <utility>
@@ -21,7 +22,9 @@ namespace lstmd::server {
 class StepStream final : public BidiStream<v1::StreamStepsRequest, v1::StreamStepsResponse> {
  public:
   StepStream(const Context& context, const grpc::CallbackServerContext& call, Caller caller)
-      : BidiStream(context, call, "StreamSteps", std::move(caller)), handles_(context, caller_) {}
+      : BidiStream(context, call, "StreamSteps", std::move(caller)),
+        handles_(context, caller_),
+        watch_(context.engine->session_events().Watch(nullptr, SIZE_MAX, [this] { SendEvents(); })) {}
 
  private:
   v1::StreamStepsRequest* NextRequest() override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -41,6 +44,8 @@ class StepStream final : public BidiStream<v1::StreamStepsRequest, v1::StreamSte
   void Unbinds(const v1::StreamStepsRequest& request);
   void DeleteSession(uint32_t handle, const Session& session);
   void Refuse(uint32_t handle, uint64_t id, uint64_t seq, const absl::Status& status);
+  // Of bound sessions: how they ended.
+  void SendEvents();
 
   StreamHandles handles_;     // the reader's
   std::vector<Work*> batch_;  // the reader's
@@ -51,6 +56,9 @@ class StepStream final : public BidiStream<v1::StreamStepsRequest, v1::StreamSte
   StreamReply reply_ ABSL_GUARDED_BY(mutex_);
   int gathering_ ABSL_GUARDED_BY(mutex_) = 0;  // so many frames go to the engine with no hurry
   v1::StreamStepsResponse writing_message_;    // gRPC's while it is written
+
+  // Of the bound sessions; each ends once, so what waits in it is bounded. Last: it goes first, and with it its calls.
+  const std::unique_ptr<SessionWatch> watch_;
 };
 
 }  // namespace lstmd::server

@@ -20,7 +20,7 @@ absl::Status Unbound(uint32_t handle) {
 
 }  // namespace
 
-absl::Status StreamHandles::Bind(const v1::Bind& bind, Lookup lookup, v1::Bound* bound) {
+absl::Status StreamHandles::Bind(const v1::Bind& bind, Lookup lookup, SessionWatch* watch, v1::Bound* bound) {
   if (bind.handle() > kMaxHandle) {
     return InvalidArgument("HANDLE_RANGE", absl::StrCat("got handle ", bind.handle(), ", want 0 to ", kMaxHandle))
         .Field("handle");
@@ -34,13 +34,20 @@ absl::Status StreamHandles::Bind(const v1::Bind& bind, Lookup lookup, v1::Bound*
       FindTarget(context_.engine, caller_, bind.session(), bind.create_if_missing(), lookup);
   if (!target.ok()) return target.status();
   if (absl::Status status = EnsureSession(context_.engine, &*target, lookup); !status.ok()) return status;
+  // First follow, then look: an end that is not seen now is told.
+  watch->Follow(*target->session);
+  const auto unfollow = [&](const absl::Status& status) {
+    watch->Unfollow(*target->session);
+    return status;
+  };
+  if (absl::Status status = LivingOr(*target->session); !status.ok()) return unfollow(status);
   const SessionInfo info = context_.engine->Describe(*target->session);
   if (bind.epoch() != 0 && bind.epoch() != info.epoch) {
-    return Error(absl::StatusCode::kAborted, "SESSION_FENCED",
-                 absl::StrCat("the session is in epoch ", info.epoch, ", the caller believes ", bind.epoch()))
-        .Field("epoch")
-        .Resource(bind.session())
-        .With("epoch", std::to_string(info.epoch));
+    return unfollow(Error(absl::StatusCode::kAborted, "SESSION_FENCED",
+                          absl::StrCat("the session is in epoch ", info.epoch, ", the caller believes ", bind.epoch()))
+                        .Field("epoch")
+                        .Resource(bind.session())
+                        .With("epoch", std::to_string(info.epoch)));
   }
   const ModelSpec& spec = target->spec();
   bound->set_handle(bind.handle());
@@ -51,11 +58,12 @@ absl::Status StreamHandles::Bind(const v1::Bind& bind, Lookup lookup, v1::Bound*
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::shared_ptr<Session>> StreamHandles::Unbind(uint32_t handle) {
+absl::StatusOr<std::shared_ptr<Session>> StreamHandles::Unbind(uint32_t handle, SessionWatch* watch) {
   const auto found = bindings_.find(handle);
   if (found == bindings_.end()) return PrefixField(Unbound(handle), "handle");
   std::shared_ptr<Session> session = std::move(found->second.session);
   bindings_.erase(found);
+  watch->Unfollow(*session);
   return session;
 }
 

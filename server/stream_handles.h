@@ -24,10 +24,10 @@ class StreamHandles {
  public:
   StreamHandles(const Context& context, Caller caller) : context_(context), caller_(std::move(caller)) {}
 
-  // Fields relative to Bind. On success `bound` is filled in but for max_in_flight.
-  absl::Status Bind(const v1::Bind& bind, Lookup lookup, v1::Bound* bound);
-  // The session that was bound. HANDLE_UNBOUND with field "handle".
-  absl::StatusOr<std::shared_ptr<Session>> Unbind(uint32_t handle);
+  // Fields relative to Bind. On success `bound` is filled in but for max_in_flight, and `watch` follows the session.
+  absl::Status Bind(const v1::Bind& bind, Lookup lookup, SessionWatch* watch, v1::Bound* bound);
+  // The session that was bound; no longer followed. HANDLE_UNBOUND with field "handle".
+  absl::StatusOr<std::shared_ptr<Session>> Unbind(uint32_t handle, SessionWatch* watch);
 
   // Turns the blocks of frame->request into frame->batch, and those steps that cannot be into frame->refusals. Fields
   // are relative to StreamStepsRequest. Leaves `sink` to who calls, and the batch's share of the quota (Caller::Leave).

@@ -65,6 +65,7 @@ int Main(int argc, char** argv) {
   AddSessionCommands(&app, &context);
   AddAdminCommands(&app, &context);
   AddDurableCommands(&app, &context);
+  AddWatchCommand(&app, &context);
   AddStepCommand(&app, &context);
   AddStreamCommand(&app, &context);
   AddRunCommand(&app, &context);

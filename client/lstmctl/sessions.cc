@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "client/lstmctl/command.h"
 #include "client/lstmctl/print.h"
@@ -22,6 +23,7 @@ struct SessionArguments {
   size_t limit = 1000;
   int64_t version = 0;
   std::string ttl;
+  std::string expires;
   std::vector<std::string> labels;
   bool exists_ok = false;
   std::string durability;
@@ -43,6 +45,7 @@ std::string Details(const v1::Session& session) {
   if (session.residency() > v1::Session::DEVICE) {
     absl::StrAppend(&text, ", now on ", v1::Session::Residency_Name(session.residency()));
   }
+  if (session.has_expire_time()) absl::StrAppend(&text, ", ends ", Text(session.expire_time()));
   for (const auto& [key, value] : session.labels()) absl::StrAppend(&text, ", ", key, "=", value);
   return text + "\n";
 }
@@ -52,10 +55,42 @@ std::string StateText(const State& state) {
                       absl::StrJoin(state.c.shape, ", "), "]\n", Text(state.c));
 }
 
+absl::StatusOr<std::map<std::string, std::string>> Labels(const SessionArguments& arguments) {
+  std::map<std::string, std::string> labels;
+  for (const std::string& label : arguments.labels) {
+    const size_t at = label.find('=');
+    if (at == std::string::npos) {
+      return absl::InvalidArgumentError(absl::StrCat("--label: '", label, "' is not KEY=VALUE"));
+    }
+    labels[label.substr(0, at)] = label.substr(at + 1);
+  }
+  return labels;
+}
+
+// "10m" from now, or an RFC 3339 time.
+absl::StatusOr<absl::Time> ExpireTime(const std::string& text) {
+  absl::Duration after;
+  if (absl::ParseDuration(text, &after)) return absl::Now() + after;
+  absl::Time time;
+  std::string error;
+  if (absl::ParseTime(absl::RFC3339_full, text, &time, &error)) return time;
+  return absl::InvalidArgumentError(
+      absl::StrCat("--expires: '", text, "' is neither a duration (10m, 24h) nor a time (2027-01-31T12:00:00Z)"));
+}
+
+absl::StatusOr<absl::Duration> IdleTtl(const std::string& text) {
+  absl::Duration ttl;
+  if (absl::ParseDuration(text, &ttl) && ttl >= absl::ZeroDuration()) return ttl;
+  return absl::InvalidArgumentError(absl::StrCat("--ttl: '", text, "' is no duration; write 90s, 10m, 1h"));
+}
+
 absl::Status List(const Context& context, const SessionArguments& arguments) {
+  const absl::StatusOr<std::map<std::string, std::string>> labels = Labels(arguments);
+  if (!labels.ok()) return labels.status();
   absl::StatusOr<std::unique_ptr<Client>> client = context.Connect();
   if (!client.ok()) return client.status();
-  absl::StatusOr<std::vector<v1::Session>> sessions = (*client)->ListSessions(arguments.model, arguments.limit);
+  absl::StatusOr<std::vector<v1::Session>> sessions =
+      (*client)->ListSessions(arguments.model, arguments.limit, *labels);
   if (!sessions.ok()) return sessions.status();
   if (context.json) {
     Json json = Json::array();
@@ -86,20 +121,18 @@ absl::Status Create(const Context& context, const SessionArguments& arguments) {
                        : arguments.durability == "every_step" ? v1::Session::EVERY_STEP
                                                               : v1::Session::DURABILITY_UNSPECIFIED;
   if (!arguments.ttl.empty()) {
-    absl::Duration ttl;
-    if (!absl::ParseDuration(arguments.ttl, &ttl) || ttl < absl::ZeroDuration()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("--ttl: '", arguments.ttl, "' is no duration; write 90s, 10m, 1h"));
-    }
-    options.idle_ttl = ttl;
+    const absl::StatusOr<absl::Duration> ttl = IdleTtl(arguments.ttl);
+    if (!ttl.ok()) return ttl.status();
+    options.idle_ttl = *ttl;
   }
-  for (const std::string& label : arguments.labels) {
-    const size_t at = label.find('=');
-    if (at == std::string::npos) {
-      return absl::InvalidArgumentError(absl::StrCat("--label: '", label, "' is not KEY=VALUE"));
-    }
-    options.labels[label.substr(0, at)] = label.substr(at + 1);
+  if (!arguments.expires.empty()) {
+    const absl::StatusOr<absl::Time> time = ExpireTime(arguments.expires);
+    if (!time.ok()) return time.status();
+    options.expire_time = *time;
   }
+  absl::StatusOr<std::map<std::string, std::string>> labels = Labels(arguments);
+  if (!labels.ok()) return labels.status();
+  options.labels = *std::move(labels);
   absl::StatusOr<std::optional<State>> state = arguments.files.Read();
   if (!state.ok()) return state.status();
   options.initial_state = *std::move(state);
@@ -156,6 +189,10 @@ absl::Status Delete(const Context& context, const SessionArguments& arguments) {
   return Print(absl::StrCat(ShortName(arguments.name), " is deleted\n"));
 }
 
+void AddLabels(CLI::App* command, std::vector<std::string>* labels, const std::string& help) {
+  command->add_option("--label", *labels, help)->type_name("KEY=VALUE")->allow_extra_args(false);
+}
+
 }  // namespace
 
 void AddSessionCommands(CLI::App* app, Context* context) {
@@ -163,7 +200,8 @@ void AddSessionCommands(CLI::App* app, Context* context) {
   CLI::App* list = app->add_subcommand("sessions", "List the living sessions");
   list->add_option("MODEL", arguments->model, "Only those of this model")->type_name("");
   list->add_option("--limit", arguments->limit, "At most this many")->capture_default_str();
-  list->footer("Example:\n  lstmctl sessions sunspots");
+  AddLabels(list, &arguments->labels, "Only those with this label, or all of several");
+  list->footer("Example:\n  lstmctl sessions sunspots --label owner=me");
   list->callback([=] { context->run = [=] { return List(*context, *arguments); }; });
 
   CLI::App* create = app->add_subcommand("create", "Start a session: a stream of time through a model");
@@ -172,9 +210,9 @@ void AddSessionCommands(CLI::App* app, Context* context) {
   create->add_option("--version", arguments->version, "Version of the model; 0: the default")->capture_default_str();
   create->add_option("--ttl", arguments->ttl, "End it after this long without a step: 90s, 10m, 1h; 0: never")
       ->type_name("DURATION");
-  create->add_option("--label", arguments->labels, "Something to know it by")
-      ->type_name("KEY=VALUE")
-      ->allow_extra_args(false);
+  create->add_option("--expires", arguments->expires, "End it then whatever happens: 24h, or 2027-01-31T12:00:00Z")
+      ->type_name("TIME");
+  AddLabels(create, &arguments->labels, "Something to know it by");
   create
       ->add_option("--durability", arguments->durability, "none, periodic or every_step; without, the server's setting")
       ->check(CLI::IsMember({"none", "periodic", "every_step"}))

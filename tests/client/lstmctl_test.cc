@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // lstmctl: models, sessions, steps, errors and load.
+#include <atomic>
 #include <filesystem>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "engine/store/state_store.h"
@@ -99,6 +101,37 @@ TEST_F(LstmctlServerTest, CheckpointAndDrainWithAStore) {
   std::filesystem::remove_all(folder);
 }
 
+TEST_F(LstmctlServerTest, WatchesAndFindsSessionsByLabel) {
+  StartCpu();
+  ProcessResult result;
+  std::atomic<bool> done{false};
+  std::thread watcher([&] {
+    result = Ctl({"watch", "m", "--kind", "created", "--kind", "deleted", "--count", "2", "--json"});
+    done = true;
+  });
+  // Until the watch is on and has seen two.
+  for (int k = 0; !done; ++k) {
+    ASSERT_TRUE(server_->engine().FindSession("wide", std::to_string(k), true).ok());
+    ASSERT_TRUE(server_->engine().FindSession("m", std::to_string(k), true).ok());
+    ASSERT_TRUE(server_->engine().DeleteSession("m", std::to_string(k)).ok());
+    std::this_thread::yield();
+  }
+  watcher.join();
+  EXPECT_EQ(result.exit_status, 0) << result.err;
+  EXPECT_EQ(std::count(result.out.begin(), result.out.end(), '\n'), 2);
+  const nlohmann::json first = nlohmann::json::parse(result.out.substr(0, result.out.find('\n')), nullptr, false);
+  EXPECT_THAT(first["kind"], testing::AnyOf("CREATED", "DELETED"));
+  EXPECT_THAT(first["session"].get<std::string>(), testing::StartsWith("m/"));
+  EXPECT_THAT(Error({"watch", "--kind", "born"}), HasSubstr("'BORN' is none of"));
+
+  Out({"create", "m", "a", "--label", "owner=me", "--expires", "1h"});
+  Out({"create", "m", "b", "--label", "owner=you", "--expires", "2099-01-31T12:00:00Z"});
+  EXPECT_EQ(Json({"sessions", "--label", "owner=you"})[0]["name"], "m/b");
+  EXPECT_EQ(Json({"sessions", "m", "--label", "owner=me", "--label", "owner=me"}).size(), 1u);
+  EXPECT_THAT(Out({"get", "m/b"}), HasSubstr("ends 2099-01-31T12:00:00Z"));
+  EXPECT_THAT(Error({"create", "m", "--expires", "soon"}), HasSubstr("'soon' is neither"));
+}
+
 TEST_F(LstmctlServerTest, ErrorsCanBeActedOn) {
   StartCpu();
   Out({"create", "m", "a"});
@@ -146,7 +179,7 @@ TEST_F(LstmctlServerTest, WrongUseExitsWithTwo) {
 TEST_F(LstmctlServerTest, HelpOfEverySubcommandHasAnExample) {
   const std::string all = RunProcess({LSTMCTL, "--help"}, folder_).out;
   for (const char* const name : {"models", "info", "load", "unload", "sessions", "create", "get", "state", "reset",
-                                 "delete", "step", "stream", "run", "bench", "import", "checkpoint", "drain"}) {
+                                 "delete", "watch", "step", "stream", "run", "bench", "import", "checkpoint", "drain"}) {
     EXPECT_THAT(all, HasSubstr(std::string("\n  ") + name + " "));
     const ProcessResult help = RunProcess({LSTMCTL, name, "--help"}, folder_);
     EXPECT_EQ(help.exit_status, 0);

@@ -314,7 +314,7 @@ TEST_F(SessionsTest, PagesOfEverySizeShowAllInOrder) {
     std::vector<std::string> seen;
     std::string token;
     do {
-      const auto page = engine_->ListSessions("-", size, token);
+      const auto page = engine_->ListSessions({"-", "", {}, size, token});
       ASSERT_TRUE(page.ok()) << page.status();
       for (const SessionInfo& info : page->items) seen.push_back(info.id);
       token = page->next_token;
@@ -331,7 +331,7 @@ TEST_F(SessionsTest, PagesHoldWhileSessionsComeAndGo) {
   std::string token;
   int page_number = 0;
   do {
-    const auto page = engine_->ListSessions("m", 7, token);
+    const auto page = engine_->ListSessions({"m", "", {}, 7, token});
     ASSERT_TRUE(page.ok()) << page.status();
     EXPECT_LE(page->items.size(), 7u);
     for (const SessionInfo& info : page->items) seen.push_back(info.id);
@@ -344,14 +344,14 @@ TEST_F(SessionsTest, PagesHoldWhileSessionsComeAndGo) {
   EXPECT_EQ(std::set<std::string>(seen.begin(), seen.end()).size(), seen.size());
   EXPECT_EQ(std::count_if(seen.begin(), seen.end(), [](const std::string& id) { return id[0] == 's'; }), 30);
 
-  const auto all = engine_->ListSessions("-", 1000, "");
+  const auto all = engine_->ListSessions({"-", "", {}, 1000, ""});
   ASSERT_TRUE(all.ok());
   EXPECT_EQ(all->items.back().model, "n");
   EXPECT_EQ(all->items.size(), engine_->Stats().sessions);
-  const auto first = engine_->ListSessions("m", 7, "");
-  EXPECT_EQ(Shown(engine_->ListSessions("-", 7, first->next_token).status()), "INVALID_ARGUMENT / PAGE_TOKEN");
-  EXPECT_EQ(Shown(engine_->ListSessions("m", 7, "junk").status()), "INVALID_ARGUMENT / PAGE_TOKEN");
-  EXPECT_TRUE(engine_->ListSessions("nobody", 7, "")->items.empty());
+  const auto first = engine_->ListSessions({"m", "", {}, 7, ""});
+  EXPECT_EQ(Shown(engine_->ListSessions({"-", "", {}, 7, first->next_token}).status()), "INVALID_ARGUMENT / PAGE_TOKEN");
+  EXPECT_EQ(Shown(engine_->ListSessions({"m", "", {}, 7, "junk"}).status()), "INVALID_ARGUMENT / PAGE_TOKEN");
+  EXPECT_TRUE(engine_->ListSessions({"nobody", "", {}, 7, ""})->items.empty());
 }
 
 }  // namespace

@@ -166,10 +166,10 @@ class StressTest : public EngineTest {
           break;
         }
         case 5: {
-          const auto page = engine_->ListSessions(random() % 2 == 0 ? "m" : "-", 5, "");
+          const auto page = engine_->ListSessions({random() % 2 == 0 ? "m" : "-", "", {}, 5, ""});
           ASSERT_TRUE(page.ok());
           if (!page->next_token.empty()) {
-            const auto next = engine_->ListSessions("m", 5, page->next_token);
+            const auto next = engine_->ListSessions({"m", "", {}, 5, page->next_token});
             EXPECT_TRUE(next.ok() || Shown(next.status()) == "INVALID_ARGUMENT / PAGE_TOKEN");
           }
           break;
@@ -208,7 +208,7 @@ TEST_F(StressTest, WhateverTheOrder) {
   EXPECT_TRUE(engine_->Drain(absl::InfiniteFuture()));
   EXPECT_EQ(engine_->Stats().queued, 0u);
   for (const char* model : {"m", "steady"}) {
-    const auto page = engine_->ListSessions(model, 1000, "");
+    const auto page = engine_->ListSessions({model, "", {}, 1000, ""});
     ASSERT_TRUE(page.ok());
     for (const SessionInfo& info : page->items) EXPECT_TRUE(engine_->DeleteSession(model, info.id).ok()) << info.id;
     EXPECT_TRUE(engine_->UnloadModel(model, 0, false).ok()) << "no session is counted any more";

@@ -152,11 +152,6 @@ TEST_F(BadControlTest, Sessions) {
                                                                  [](auto& r) { r.set_name("models/m/sessions/a"); }),
        "FAILED_PRECONDITION / NO_STORE"},
   });
-  const auto context = Context();
-  const auto watch = sessions_->WatchSessions(context.get(), v1::WatchSessionsRequest());
-  v1::SessionEvent event;
-  EXPECT_FALSE(watch->Read(&event));
-  EXPECT_EQ(Shown(Decode(watch->Finish())), "UNIMPLEMENTED / NOT_IN_THIS_RELEASE");
 }
 
 TEST_F(BadControlTest, Models) {

@@ -39,6 +39,22 @@ TEST(OptionsTest, DefaultsAreTheStructs) {
   EXPECT_EQ(parsed.options->engine.scheduler.max_queue_delay, absl::ZeroDuration());
 }
 
+TEST(OptionsTest, BoundsOfModelsAndTheirPolicy) {
+  const Parsed parsed = Parse({"--max-sessions-per-model", "100", "--max-sessions-per-model", "sunspots=7",
+                               "--max-sessions-per-model=other=0", "--session-eviction", "lru", "--watch-buffer", "9"});
+  ASSERT_TRUE(parsed.options) << parsed.err;
+  const SessionOptions& sessions = parsed.options->engine.sessions;
+  EXPECT_EQ(sessions.max_sessions_per_model, 100u);
+  EXPECT_EQ(sessions.max_sessions_of_model, (decltype(sessions.max_sessions_of_model){{"other", 0}, {"sunspots", 7}}));
+  EXPECT_TRUE(sessions.evict_least_recently_used);
+  EXPECT_EQ(sessions.watch_buffer, 9u);
+  EXPECT_EQ(Parse({}).options->engine.sessions.max_sessions_per_model, UINT64_MAX);
+  EXPECT_FALSE(Parse({}).options->engine.sessions.evict_least_recently_used);
+  EXPECT_THAT(Parse({"--max-sessions-per-model", "a/b=1"}).err, HasSubstr("want N or NAME=N"));
+  EXPECT_THAT(Parse({"--max-sessions-per-model", "m=-1"}).err, HasSubstr("want N or NAME=N"));
+  EXPECT_THAT(Parse({"--session-eviction", "fifo"}).err, HasSubstr("got 'fifo', want refuse or lru"));
+}
+
 TEST(OptionsTest, EveryKindOfValue) {
   const Parsed parsed = Parse({"--repository",
                                "models",
