@@ -241,6 +241,21 @@ absl::StatusOr<Session> Client::CreateSession(absl::string_view model, const Cre
   return OpenSession(created.name());
 }
 
+absl::StatusOr<Session> Client::ImportSession(absl::string_view model, std::string snapshot,
+                                              const ImportSessionOptions& options) {
+  v1::ImportSessionRequest request;
+  request.set_parent(ModelName(model));
+  request.set_session_id(options.id);
+  request.mutable_snapshot()->set_data(std::move(snapshot));
+  request.set_replace(options.replace);
+  request.set_any_weights(options.any_weights);
+  v1::Session session;
+  const auto context = NewContext();
+  absl::Status status = FromGrpc(sessions()->ImportSession(context.get(), request, &session));
+  if (!status.ok()) return status;
+  return OpenSession(session.name());
+}
+
 Session Client::OpenSession(std::string name) { return Session(this, std::move(name)); }
 
 absl::StatusOr<std::vector<v1::Session>> Client::ListSessions(absl::string_view model, size_t limit,

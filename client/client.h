@@ -74,6 +74,12 @@ struct CreateSessionOptions {
   bool exists_ok = false;              // answer the living session of that name instead of ALREADY_EXISTS
 };
 
+struct ImportSessionOptions {
+  std::string id;            // empty: the server makes one
+  bool replace = false;      // a living session of that name becomes what the snapshot says
+  bool any_weights = false;  // see lstmd.v1.ImportSessionRequest
+};
+
 struct RunOptions {
   int64_t model_version = 0;      // 0: the default version
   std::vector<uint32_t> lengths;  // valid steps: one of [T, I], N of [N, T, I]; empty: all T
@@ -123,6 +129,9 @@ class Client {
 
   // --- Sessions ---
   absl::StatusOr<Session> CreateSession(absl::string_view model, const CreateSessionOptions& options = {});
+  // A session that goes on where the snapshot (SessionSnapshot.data) was taken.
+  absl::StatusOr<Session> ImportSession(absl::string_view model, std::string snapshot,
+                                        const ImportSessionOptions& options = {});
   // A session that is there already, by its full name. No call is made. The Client must outlive it.
   Session OpenSession(std::string name);
   // Up to `limit` sessions of "models/-" (all) or one model, by name; with labels only those that have all of them.

@@ -102,6 +102,27 @@ absl::StatusOr<v1::Session> Session::Reset(const std::optional<State>& initial_s
   return session;
 }
 
+absl::StatusOr<Session> Session::Fork(const std::string& id) {
+  v1::ForkSessionRequest request;
+  request.set_name(name_);
+  request.set_session_id(id);
+  v1::Session session;
+  const auto context = client_->NewContext();
+  absl::Status status = FromGrpc(client_->sessions()->ForkSession(context.get(), request, &session));
+  if (!status.ok()) return status;
+  return Session(client_, session.name());
+}
+
+absl::StatusOr<v1::SessionSnapshot> Session::Export() {
+  v1::ExportSessionRequest request;
+  request.set_name(name_);
+  v1::SessionSnapshot snapshot;
+  const auto context = client_->NewContext();
+  absl::Status status = FromGrpc(client_->sessions()->ExportSession(context.get(), request, &snapshot));
+  if (!status.ok()) return status;
+  return snapshot;
+}
+
 absl::Status Session::Delete(bool allow_missing) {
   v1::DeleteSessionRequest request;
   request.set_name(name_);

@@ -61,6 +61,10 @@ class Session {
   // Saves it in the server's store now.
   absl::StatusOr<v1::Session> Checkpoint();
   absl::StatusOr<v1::Session> Reset(const std::optional<State>& initial_state = std::nullopt);
+  // A new session with a copy of this one's state, of the given id or one that the server makes. Step numbers go on.
+  absl::StatusOr<Session> Fork(const std::string& id = "");
+  // All of it, to be kept, or given to Client::ImportSession of this or another server.
+  absl::StatusOr<v1::SessionSnapshot> Export();
   absl::Status Delete(bool allow_missing = false);
 
  private:

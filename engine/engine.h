@@ -187,6 +187,16 @@ struct CreateSessionParams {
   bool exists_ok = false;
 };
 
+// Fields that are set replace the session's.
+struct UpdateSessionParams {
+  std::optional<absl::Duration> idle_ttl;
+  std::optional<absl::Time> expire_time;
+  std::optional<std::map<std::string, std::string>> labels;
+  std::optional<Durability> durability;
+  std::optional<bool> pinned;
+  std::optional<StateValues> state;
+};
+
 struct ImportSessionParams {
   std::string model;
   std::string owner;  // see engine/names.h; empty: none
@@ -194,6 +204,19 @@ struct ImportSessionParams {
   Snapshot snapshot;
   // A living session of this name becomes what the snapshot says, in the next epoch of the two.
   bool replace = false;
+  // Where no loaded version has the weights of the snapshot: run on those of the default version, if its shapes fit.
+  bool any_weights = false;
+  // Those that are set, but `state`, replace the snapshot's.
+  UpdateSessionParams settings;
+};
+
+struct ForkSessionParams {
+  std::string model;
+  std::string id;      // with its owner, as in FindSession
+  std::string owner;   // of the new one
+  std::string new_id;  // empty: the engine makes one
+  // Those that are set, but `state`, replace those of the session that is forked.
+  UpdateSessionParams settings;
 };
 
 struct ListSessionsParams {
@@ -204,16 +227,6 @@ struct ListSessionsParams {
   std::map<std::string, std::string> labels;
   int page_size = 0;
   std::string page_token;
-};
-
-// Fields that are set replace the session's.
-struct UpdateSessionParams {
-  std::optional<absl::Duration> idle_ttl;
-  std::optional<absl::Time> expire_time;
-  std::optional<std::map<std::string, std::string>> labels;
-  std::optional<Durability> durability;
-  std::optional<bool> pinned;
-  std::optional<StateValues> state;
 };
 
 template <typename T>
@@ -296,6 +309,9 @@ class Engine {
   // A session that goes on where the snapshot was taken, replies for replay included. Errors besides those of
   // CreateSession: FAILED_PRECONDITION / WEIGHTS_MISMATCH, INVALID_ARGUMENT / SNAPSHOT_FORMAT where it does not fit.
   virtual absl::StatusOr<SessionInfo> ImportSession(const ImportSessionParams& params) = 0;
+  // A new session with a copy of the state as it is between two steps, made on the device; step numbers go on from there,
+  // in epoch 1. Errors as of CreateSession. Blocks for the steps accepted before.
+  virtual absl::StatusOr<SessionInfo> ForkSession(const ForkSessionParams& params) = 0;
   // For the way of a request: the living session, pinned against memory reuse (not against deletion) as long as the
   // pointer lives. create_if_missing: with the default version's initial state.
   virtual absl::StatusOr<std::shared_ptr<Session>> FindSession(std::string_view model, std::string_view id,

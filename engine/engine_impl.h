@@ -50,6 +50,7 @@ class EngineImpl final : public Engine {
                                            const std::optional<StateValues>& initial_state) override;
   absl::StatusOr<Snapshot> ExportSession(std::string_view model, std::string_view id) override;
   absl::StatusOr<SessionInfo> ImportSession(const ImportSessionParams& params) override;
+  absl::StatusOr<SessionInfo> ForkSession(const ForkSessionParams& params) override;
   absl::StatusOr<std::shared_ptr<Session>> FindSession(std::string_view model, std::string_view id,
                                                        bool create_if_missing) override;
   bool has_store() const override { return options_.store != nullptr; }
@@ -94,10 +95,14 @@ class EngineImpl final : public Engine {
       absl::FunctionRef<absl::StatusOr<std::shared_ptr<Session>>(const std::string& key)> make,
       absl::FunctionRef<absl::StatusOr<std::shared_ptr<Session>>(std::shared_ptr<Session>)> living);
   static absl::Status CheckSessionId(const std::string& id);
+  // INVALID_ARGUMENT / LABELS, IDLE_TTL or EXPIRE_TIME.
+  absl::Status CheckSettings(const UpdateSessionParams& settings) const;
   static absl::Status SessionExists(std::string_view model, std::string_view id);
-  // The loaded version that has the weights of `snapshot`, which fits it. FAILED_PRECONDITION / WEIGHTS_MISMATCH,
+  // The loaded version that has the weights of `snapshot`, else with `any_weights` the default one; it fits the snapshot.
+  // FAILED_PRECONDITION / WEIGHTS_MISMATCH,
   // INVALID_ARGUMENT / SNAPSHOT_FORMAT.
-  absl::StatusOr<std::shared_ptr<Model>> ModelFor(std::string_view name, const Snapshot& snapshot) const;
+  absl::StatusOr<std::shared_ptr<Model>> ModelFor(std::string_view name, const Snapshot& snapshot,
+                                                  bool any_weights = false) const;
   // A session that is in no store yet. REQUIRES: the snapshot fits `model`.
   absl::StatusOr<std::shared_ptr<Session>> SessionFrom(const Snapshot& snapshot, std::shared_ptr<Model> model,
                                                        std::string id, uint64_t epoch) const;

@@ -80,6 +80,14 @@ absl::Status CheckState(const ModelSpec& spec, const StateValues& state, std::st
 
 }  // namespace
 
+absl::Status EngineImpl::CheckSettings(const UpdateSessionParams& settings) const {
+  absl::Status status = settings.labels ? CheckLabels(*settings.labels) : absl::OkStatus();
+  if (!status.ok()) return status;
+  status = CheckLife(settings.idle_ttl, settings.expire_time.value_or(absl::InfiniteFuture()), options_.clock->Now());
+  if (!status.ok() || !settings.durability) return status;
+  return CheckDurability(*settings.durability);
+}
+
 absl::StatusOr<std::shared_ptr<Session>> EngineImpl::Living(std::string_view model, std::string_view id) {
   if (std::shared_ptr<Session> session = store_.Find(model, id)) return session;
   return RestoreSession(model, id, false);
@@ -280,15 +288,7 @@ absl::StatusOr<SessionInfo> EngineImpl::UpdateSession(std::string_view model, st
                                                       const UpdateSessionParams& params) {
   const absl::StatusOr<std::shared_ptr<Session>> session = Living(model, id);
   if (!session.ok()) return session.status();
-  if (params.labels) {
-    if (absl::Status status = CheckLabels(*params.labels); !status.ok()) return status;
-  }
-  absl::Status life =
-      CheckLife(params.idle_ttl, params.expire_time.value_or(absl::InfiniteFuture()), options_.clock->Now());
-  if (!life.ok()) return life;
-  if (params.durability) {
-    if (absl::Status status = CheckDurability(*params.durability); !status.ok()) return status;
-  }
+  if (absl::Status status = CheckSettings(params); !status.ok()) return status;
   Scheduler& scheduler = (*session)->model()->scheduler();
   if (params.state) {
     absl::Status status = CheckState((*session)->model()->spec(), *params.state, "session.state");

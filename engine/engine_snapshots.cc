@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Sessions of the engine as snapshots: out and in.
+// Sessions of the engine from others: snapshots out and in, forks.
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -49,12 +50,13 @@ absl::Status CheckFits(const Snapshot& snapshot, const Model& model) {
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<Model>> EngineImpl::ModelFor(std::string_view name, const Snapshot& snapshot) const {
+absl::StatusOr<std::shared_ptr<Model>> EngineImpl::ModelFor(std::string_view name, const Snapshot& snapshot,
+                                                            bool any_weights) const {
   absl::StatusOr<std::shared_ptr<Model>> model = FindModel(name, snapshot.model_version);
   // The same weights may stand under another number elsewhere.
   if (!model.ok() || (*model)->parts().weights_sha256 != snapshot.weights_sha256) model = FindModel(name, 0);
   if (!model.ok()) return model.status();
-  if ((*model)->parts().weights_sha256 != snapshot.weights_sha256) {
+  if (!any_weights && (*model)->parts().weights_sha256 != snapshot.weights_sha256) {
     return FailedPrecondition("WEIGHTS_MISMATCH",
                               absl::StrCat("the snapshot is of version ", snapshot.model_version, " of '",
                                            snapshot.model, "'; neither that version nor the default one of '",
@@ -89,9 +91,18 @@ absl::StatusOr<Snapshot> EngineImpl::ExportSession(std::string_view model, std::
 
 absl::StatusOr<SessionInfo> EngineImpl::ImportSession(const ImportSessionParams& params) {
   if (absl::Status status = CheckSessionId(params.id); !status.ok()) return status;
-  const absl::StatusOr<std::shared_ptr<Model>> model = ModelFor(params.model, params.snapshot);
+  const absl::StatusOr<std::shared_ptr<Model>> model = ModelFor(params.model, params.snapshot, params.any_weights);
   if (!model.ok()) return model.status();
   Snapshot snapshot = params.snapshot;
+  const UpdateSessionParams& settings = params.settings;
+  if (settings.idle_ttl) snapshot.idle_ttl = *settings.idle_ttl;
+  if (settings.expire_time) snapshot.expire_time = *settings.expire_time;
+  if (settings.labels) snapshot.labels = *settings.labels;
+  UpdateSessionParams as_set;
+  as_set.idle_ttl = snapshot.idle_ttl;
+  as_set.expire_time = snapshot.expire_time;
+  as_set.labels = snapshot.labels;
+  if (absl::Status status = CheckSettings(as_set); !status.ok()) return status;
   const auto living = [&](std::shared_ptr<Session> session) -> absl::StatusOr<std::shared_ptr<Session>> {
     if (!params.replace) return SessionExists(params.model, params.id);
     // Its handles on streams stay good: it becomes what the snapshot says, rather than another session.
@@ -113,6 +124,41 @@ absl::StatusOr<SessionInfo> EngineImpl::ImportSession(const ImportSessionParams&
     return session;
   };
   const absl::StatusOr<std::shared_ptr<Session>> session = AddSession(*model, params.owner, params.id, make, living);
+  if (!session.ok()) return session.status();
+  return Describe(**session);
+}
+
+absl::StatusOr<SessionInfo> EngineImpl::ForkSession(const ForkSessionParams& params) {
+  if (absl::Status status = CheckSessionId(params.new_id); !status.ok()) return status;
+  if (absl::Status status = CheckSettings(params.settings); !status.ok()) return status;
+  const absl::StatusOr<std::shared_ptr<Session>> source = Living(params.model, params.id);
+  if (!source.ok()) return source.status();
+  const std::shared_ptr<Model>& model = (*source)->model();
+  const auto living = [&](std::shared_ptr<Session> /*session*/) -> absl::StatusOr<std::shared_ptr<Session>> {
+    return SessionExists(params.model, params.new_id);
+  };
+  const auto make = [&](const std::string& id) -> absl::StatusOr<std::shared_ptr<Session>> {
+    if (absl::Status status = model->scheduler().MakeRoom(); !status.ok()) return status;
+    const absl::StatusOr<Slot> slot = model->pool().Allocate();
+    if (!slot.ok()) return slot.status();
+    auto fork = std::make_shared<Session>(model, id, *slot, options_.clock->Now());
+    if (absl::Status status = model->scheduler().Fork(**source, *fork); !status.ok()) return status;
+    model->scheduler().Configure(*fork, params.settings);
+    const Durability durability = params.settings.durability.value_or(Describe(**source).durability);
+    if (durability == Durability::kNone || !has_store()) return fork;
+    if (absl::Status status = CreateInStore(*fork, durability); !status.ok()) return status;
+    return fork;
+  };
+  std::optional<NameLock> lock;
+  if (has_store() && !params.new_id.empty()) {
+    const std::string key = OwnedId(params.owner, params.new_id);
+    lock.emplace(this, params.model, key);
+    // One that is in the store alone stays there.
+    const absl::Status stored = Peek(params.model, key).status();
+    if (stored.ok()) return SessionExists(params.model, params.new_id);
+    if (!absl::IsNotFound(stored)) return stored;
+  }
+  const absl::StatusOr<std::shared_ptr<Session>> session = AddSession(model, params.owner, params.new_id, make, living);
   if (!session.ok()) return session.status();
   return Describe(**session);
 }

@@ -104,6 +104,8 @@ class Scheduler {
   absl::Status Adopt(Session& session, const Snapshot& snapshot, uint64_t epoch);
   // Same for one that lives, in turn; the next epoch of the two.
   absl::Status Replace(Session& session, const Snapshot& snapshot);
+  // In turn of `session`: its state, numbers and settings to `fork`, a session that nobody else has yet, without replies.
+  absl::Status Fork(Session& session, Session& fork);
   // In turn: to `state`, or to the initial state; sequence number 0, next epoch.
   absl::Status Reset(Session& session, const StateValues* state);
   // In turn: next epoch; numbers and replies stay. REQUIRES: sizes are right.

@@ -176,6 +176,24 @@ absl::Status Scheduler::Replace(Session& session, const Snapshot& snapshot) {
   });
 }
 
+absl::Status Scheduler::Fork(Session& session, Session& fork) {
+  return InTurn(session, [&] {
+    absl::Status status = session.model()->pool().Copy(session.slot_, fork.slot_);
+    if (!status.ok()) return status;
+    MutexLock lock(&mutex_);
+    const SessionState& from = StateOf(session);
+    SessionState& to = StateOf(fork);
+    to.last_seq = from.last_seq;
+    to.steps = from.steps;
+    to.last_step_time = from.last_step_time;
+    to.idle_ttl = from.idle_ttl;
+    to.expire_time = from.expire_time;
+    if (from.labels != nullptr) to.labels = std::make_unique<Labels>(*from.labels);
+    UpdateDue(fork);
+    return status;
+  });
+}
+
 absl::Status Scheduler::Reset(Session& session, const StateValues* state) {
   return InTurn(session, [&] {
     StatePool& pool = session.model()->pool();

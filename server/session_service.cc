@@ -298,30 +298,6 @@ grpc::ServerUnaryReactor* SessionService::ResetSession(grpc::CallbackServerConte
                         [=](const Caller& caller) { return Reset(caller, *request, response); });
 }
 
-grpc::ServerUnaryReactor* SessionService::ForkSession(grpc::CallbackServerContext* call,
-                                                      const v1::ForkSessionRequest* /*request*/,
-                                                      v1::Session* /*response*/) {
-  return Answer(context_, call, "ForkSession", Right::kUse, [](const Caller&) {
-    return NotInThisRelease("ForkSession", "read the state with GetSession and give it to CreateSession");
-  });
-}
-
-grpc::ServerUnaryReactor* SessionService::ExportSession(grpc::CallbackServerContext* call,
-                                                        const v1::ExportSessionRequest* /*request*/,
-                                                        v1::SessionSnapshot* /*response*/) {
-  return Answer(context_, call, "ExportSession", Right::kUse, [](const Caller&) {
-    return NotInThisRelease("ExportSession", "GetSession with include_state reads h and c");
-  });
-}
-
-grpc::ServerUnaryReactor* SessionService::ImportSession(grpc::CallbackServerContext* call,
-                                                        const v1::ImportSessionRequest* /*request*/,
-                                                        v1::Session* /*response*/) {
-  return Answer(context_, call, "ImportSession", Right::kUse, [](const Caller&) {
-    return NotInThisRelease("ImportSession", "CreateSession takes an initial_state");
-  });
-}
-
 grpc::ServerUnaryReactor* SessionService::CheckpointSession(grpc::CallbackServerContext* call,
                                                             const v1::CheckpointSessionRequest* request,
                                                             v1::Session* response) {

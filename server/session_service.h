@@ -46,6 +46,10 @@ class SessionService final : public v1::SessionService::CallbackService {
   absl::Status Update(const Caller& caller, const v1::UpdateSessionRequest& request, v1::Session* response);
   absl::Status Delete(const Caller& caller, const v1::DeleteSessionRequest& request);
   absl::Status Reset(const Caller& caller, const v1::ResetSessionRequest& request, v1::Session* response);
+  // session_snapshots.cc
+  absl::Status Fork(const Caller& caller, const v1::ForkSessionRequest& request, v1::Session* response);
+  absl::Status Export(const Caller& caller, const v1::ExportSessionRequest& request, v1::SessionSnapshot* response);
+  absl::Status Import(const Caller& caller, const v1::ImportSessionRequest& request, v1::Session* response);
 
   const Context& context_;
 };

@@ -132,6 +132,32 @@ TEST_F(LstmctlServerTest, WatchesAndFindsSessionsByLabel) {
   EXPECT_THAT(Error({"create", "m", "--expires", "soon"}), HasSubstr("'soon' is neither"));
 }
 
+TEST_F(LstmctlServerTest, SessionsAreForkedAndKeptInFiles) {
+  StartCpu();
+  Out({"create", "m", "alice", "--label", "who=me"});
+  Out({"step", "m/alice", "1", "2", "3", "--seq", "1"});
+  const std::string second = Out({"step", "m/alice", "4", "5", "6", "--seq", "2"});
+  EXPECT_EQ(Out({"fork", "m/alice", "bob"}), "m/bob\n");
+  EXPECT_THAT(Out({"export", "m/alice", File("alice.lsts")}), HasSubstr("2 steps, last seq 2"));
+  EXPECT_EQ(Json({"export", "m/alice", File("alice.lsts")})["last_seq"], 2);
+  const std::string third = Out({"step", "m/alice", "7", "8", "9"});
+  EXPECT_EQ(Out({"step", "m/bob", "7", "8", "9"}), third);
+  EXPECT_EQ(Out({"restore", File("alice.lsts"), "m/carol"}), "m/carol\n");
+  EXPECT_EQ(Out({"step", "m/carol", "4", "5", "6", "--seq", "2"}), second) << "a repeat from before the export";
+  EXPECT_EQ(Out({"step", "m/carol", "7", "8", "9"}), third);
+  EXPECT_EQ(Json({"get", "m/carol"})["labels"]["who"], "me");
+  EXPECT_EQ(Json({"restore", File("alice.lsts"), "m"})["last_seq"], 2);
+  EXPECT_THAT(Error({"restore", File("alice.lsts"), "m/alice"}), HasSubstr("SESSION_EXISTS"));
+  EXPECT_EQ(Json({"restore", File("alice.lsts"), "m/alice", "--replace"})["epoch"], 2);
+  EXPECT_EQ(Out({"restore", "-", "m/dora"}, ReadText(File("alice.lsts"))), "m/dora\n");
+  EXPECT_THAT(Error({"restore", File("alice.lsts"), "wide"}),
+              AllOf(HasSubstr("WEIGHTS_MISMATCH"), HasSubstr("--any-weights")));
+  EXPECT_THAT(Error({"restore", File("alice.lsts"), "wide", "--any-weights"}), HasSubstr("SNAPSHOT_FORMAT"));
+  WriteText(File("torn.lsts"), ReadText(File("alice.lsts")).substr(0, 100));
+  EXPECT_THAT(Error({"restore", File("torn.lsts"), "m"}), HasSubstr("SNAPSHOT_"));
+  EXPECT_THAT(Error({"restore", File("none"), "m"}), HasSubstr("cannot open"));
+}
+
 TEST_F(LstmctlServerTest, ErrorsCanBeActedOn) {
   StartCpu();
   Out({"create", "m", "a"});
@@ -179,7 +205,7 @@ TEST_F(LstmctlServerTest, WrongUseExitsWithTwo) {
 TEST_F(LstmctlServerTest, HelpOfEverySubcommandHasAnExample) {
   const std::string all = RunProcess({LSTMCTL, "--help"}, folder_).out;
   for (const char* const name : {"models", "info", "load", "unload", "sessions", "create", "get", "state", "reset",
-                                 "delete", "watch", "step", "stream", "run", "bench", "import", "checkpoint", "drain"}) {
+                                 "delete", "fork", "export", "restore", "watch", "step", "stream", "run", "bench", "import", "checkpoint", "drain"}) {
     EXPECT_THAT(all, HasSubstr(std::string("\n  ") + name + " "));
     const ProcessResult help = RunProcess({LSTMCTL, name, "--help"}, folder_);
     EXPECT_EQ(help.exit_status, 0);

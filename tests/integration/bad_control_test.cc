@@ -72,6 +72,25 @@ TEST_F(BadControlTest, Sessions) {
     return Call<Sessions, v1::ResetSessionRequest, v1::Session>(sessions_.get(), &Sessions::ResetSession, fill);
   };
   const v1::Tensor wrong = MakeTensor({1, 5}, std::vector<float>(5));
+  const auto fork = [this](std::function<void(v1::ForkSessionRequest&)> fill) {
+    return Call<Sessions, v1::ForkSessionRequest, v1::Session>(sessions_.get(), &Sessions::ForkSession,
+                                                               [fill](v1::ForkSessionRequest& r) {
+                                                                 r.set_name("models/m/sessions/a");
+                                                                 fill(r);
+                                                               });
+  };
+  v1::SessionSnapshot snapshot;
+  v1::ExportSessionRequest exported;
+  exported.set_name("models/m/sessions/a");
+  ASSERT_TRUE(sessions_->ExportSession(Context().get(), exported, &snapshot).ok());
+  const auto import = [this, &snapshot](std::function<void(v1::ImportSessionRequest&)> fill) {
+    return Call<Sessions, v1::ImportSessionRequest, v1::Session>(sessions_.get(), &Sessions::ImportSession,
+                                                                 [fill, &snapshot](v1::ImportSessionRequest& r) {
+                                                                   r.set_parent("models/m");
+                                                                   *r.mutable_snapshot() = snapshot;
+                                                                   fill(r);
+                                                                 });
+  };
   Expect({
       {"parent", create([](auto& r) { r.set_parent("m"); }), "INVALID_ARGUMENT / RESOURCE_NAME at parent"},
       {"unknown model", create([](auto& r) { r.set_parent("models/none"); }), "NOT_FOUND / MODEL_NOT_FOUND"},
@@ -133,16 +152,31 @@ TEST_F(BadControlTest, Sessions) {
          *r.mutable_initial_state()->mutable_h() = wrong;
        }),
        "INVALID_ARGUMENT / TENSOR_SHAPE at initial_state.h.shape"},
-      {"fork",
-       Call<Sessions, v1::ForkSessionRequest, v1::Session>(sessions_.get(), &Sessions::ForkSession, [](auto&) {}),
-       "UNIMPLEMENTED / NOT_IN_THIS_RELEASE"},
-      {"export",
-       Call<Sessions, v1::ExportSessionRequest, v1::SessionSnapshot>(sessions_.get(), &Sessions::ExportSession,
-                                                                     [](auto&) {}),
-       "UNIMPLEMENTED / NOT_IN_THIS_RELEASE"},
-      {"import",
-       Call<Sessions, v1::ImportSessionRequest, v1::Session>(sessions_.get(), &Sessions::ImportSession, [](auto&) {}),
-       "UNIMPLEMENTED / NOT_IN_THIS_RELEASE"},
+      {"fork: name", fork([](auto& r) { r.set_name("a"); }), "INVALID_ARGUMENT / RESOURCE_NAME at name"},
+      {"fork: unknown", fork([](auto& r) { r.set_name("models/m/sessions/none"); }), "NOT_FOUND / SESSION_NOT_FOUND"},
+      {"fork: id", fork([](auto& r) { r.set_session_id("a b"); }), "INVALID_ARGUMENT / SESSION_ID at session_id"},
+      {"fork: taken", fork([](auto& r) { r.set_session_id("a"); }), "ALREADY_EXISTS / SESSION_EXISTS"},
+      {"fork: ttl", fork([](auto& r) { r.mutable_session()->mutable_idle_ttl()->set_seconds(-1); }),
+       "INVALID_ARGUMENT / DURATION at session.idle_ttl"},
+      {"export: unknown",
+       Call<Sessions, v1::ExportSessionRequest, v1::SessionSnapshot>(
+           sessions_.get(), &Sessions::ExportSession, [](auto& r) { r.set_name("models/m/sessions/none"); }),
+       "NOT_FOUND / SESSION_NOT_FOUND"},
+      {"import: parent", import([](auto& r) { r.set_parent("m"); }), "INVALID_ARGUMENT / RESOURCE_NAME at parent"},
+      {"import: nothing", import([](auto& r) { r.clear_snapshot(); }),
+       "INVALID_ARGUMENT / SNAPSHOT_FORMAT at snapshot.data"},
+      {"import: damaged", import([](auto& r) { r.mutable_snapshot()->mutable_data()->back() ^= 1; }),
+       "DATA_LOSS / SNAPSHOT_CHECKSUM at snapshot.data"},
+      {"import: taken", import([](auto& r) { r.set_session_id("a"); }), "ALREADY_EXISTS / SESSION_EXISTS"},
+      {"import: another model", import([](auto& r) { r.set_parent("models/wide"); }),
+       "FAILED_PRECONDITION / WEIGHTS_MISMATCH"},
+      {"import: another shape", import([](auto& r) {
+         r.set_parent("models/wide");
+         r.set_any_weights(true);
+       }),
+       "INVALID_ARGUMENT / SNAPSHOT_FORMAT"},
+      {"import: past its end", import([](auto& r) { r.mutable_session()->mutable_expire_time()->set_seconds(1); }),
+       "INVALID_ARGUMENT / EXPIRE_TIME at session.expire_time"},
       {"checkpoint: name",
        Call<Sessions, v1::CheckpointSessionRequest, v1::Session>(sessions_.get(), &Sessions::CheckpointSession,
                                                                  [](auto&) {}),
