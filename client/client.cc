@@ -160,6 +160,18 @@ absl::StatusOr<v1::Model> Client::LoadModel(absl::string_view name, int64_t vers
   return model;
 }
 
+absl::StatusOr<v1::Model> Client::UpdateWeights(absl::string_view model, int64_t version, v1::UpdatePolicy policy) {
+  v1::UpdateWeightsRequest request;
+  request.set_name(ModelName(model));
+  request.set_version(version);
+  request.set_policy(policy);
+  v1::Model updated;
+  const auto context = NewContext();
+  absl::Status status = FromGrpc(models()->UpdateWeights(context.get(), request, &updated));
+  if (!status.ok()) return status;
+  return updated;
+}
+
 absl::Status Client::UnloadModel(absl::string_view model, int64_t version, bool force) {
   v1::UnloadModelRequest request;
   request.set_name(ModelName(model));

@@ -117,6 +117,9 @@ class Client {
   absl::StatusOr<std::vector<v1::Model>> ListModels();
   absl::StatusOr<v1::Model> GetModel(absl::string_view model, int64_t version = 0);
   absl::StatusOr<v1::Model> LoadModel(absl::string_view model, int64_t version = 0, absl::string_view device = "");
+  // Puts another version (0: the highest of the repository) in the place of the default one while sessions live on.
+  absl::StatusOr<v1::Model> UpdateWeights(absl::string_view model, int64_t version = 0,
+                                          v1::UpdatePolicy policy = v1::UPDATE_POLICY_UNSPECIFIED);
   absl::Status UnloadModel(absl::string_view model, int64_t version = 0, bool force = false);
   absl::StatusOr<v1::ServerStats> GetStats(const v1::GetStatsRequest& request = {});
   // "debug" …; the second answers the level from now on.

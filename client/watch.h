@@ -24,8 +24,8 @@ class Watch {
   Watch(const Watch&) = delete;
   Watch& operator=(const Watch&) = delete;
 
-  // Waits for the next event but WATCHING. An error when the watch has ended: UNAVAILABLE when the server drains or is lost, CANCELLED
-  // after Cancel. Then again the same.
+  // Waits for the next event but WATCHING. An error when the watch has ended: UNAVAILABLE when the server drains or is
+  // lost, CANCELLED after Cancel. Then again the same.
   absl::StatusOr<v1::SessionEvent> Next();
   void Cancel() { context_->TryCancel(); }
 

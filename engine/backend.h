@@ -36,7 +36,8 @@ class DeviceModel {
 };
 
 // The states of one model's sessions on a device: slots of h [L*D, P or H] and c [L*D, H], grown by slabs, never
-// shrunk or moved. Thread-safe; a slot is used by one caller at a time.
+// shrunk or moved. Holds for every DeviceModel of the same spec, and outlives the one that it was made for: its initial
+// state stays that one's. Thread-safe; a slot is used by one caller at a time.
 class StatePool {
  public:
   virtual ~StatePool() = default;
@@ -68,14 +69,14 @@ class RowScratch {
 // one time step of one cell, so a row has cells() * steps of them.
 struct Row {
   Slot slot = kNoSlot;
-  const float* input = nullptr;    // [steps, I]
-  uint32_t steps = 0;              // T
-  const uint8_t* mask = nullptr;   // [steps], 1 = valid; nullptr: all are
-  float* output = nullptr;         // kAll: [steps, O], else [O]; nullptr: not wanted
+  const float* input = nullptr;   // [steps, I]
+  uint32_t steps = 0;             // T
+  const uint8_t* mask = nullptr;  // [steps], 1 = valid; nullptr: all are
+  float* output = nullptr;        // kAll: [steps, O], else [O]; nullptr: not wanted
   OutputMode output_mode = OutputMode::kAll;
 
-  uint64_t position = 0;           // units done, 0 at first; Run moves it on
-  uint64_t budget = 0;             // units that this Run may spend on the row, at least 1
+  uint64_t position = 0;                // units done, 0 at first; Run moves it on
+  uint64_t budget = 0;                  // units that this Run may spend on the row, at least 1
   std::unique_ptr<RowScratch> scratch;  // made by Run where it needs one; the caller only carries it
 
   uint64_t units(const ModelSpec& spec) const { return spec.steppable() ? steps : uint64_t{steps} * spec.cells(); }
@@ -99,19 +100,20 @@ class Backend {
   // Errors: RESOURCE_EXHAUSTED / DEVICE_MEMORY.
   virtual absl::StatusOr<std::unique_ptr<DeviceModel>> Load(const ModelSpec& spec, const Weights& weights) = 0;
 
-  // REQUIRES: `model` came from this backend's Load and outlives the pool.
+  // REQUIRES: `model` came from this backend's Load. The pool does not refer to it afterwards.
   virtual absl::StatusOr<std::unique_ptr<StatePool>> CreateStatePool(const DeviceModel& model) = 0;
 
   // Advances every row by min(budget, what is left) units, or by more where the device cannot stop there. On return
   // position and scratch are moved on, outputs of the time steps that are done stand on the host, and the slots of
   // rows that are done hold the final state. The slot of a row that is not done holds something in between (the
-  // scheduler gives such rows a slot of their own). Past-the-length outputs and zero-length states are as the spec says.
-  // On error: position, scratch and slot of every row are as they were before the call; outputs are undefined.
+  // scheduler gives such rows a slot of their own). Past-the-length outputs and zero-length states are as the spec
+  // says. On error: position, scratch and slot of every row are as they were before the call; outputs are undefined.
   //
   // A backend that says so (batch_invariant) computes each row bit-identically whatever other rows are in the call and
   // however its steps are sliced.
   //
-  // REQUIRES: rows not empty; all of one model; no slot twice; steps >= 1; pool came from CreateStatePool(model).
+  // REQUIRES: rows not empty; all of one model; no slot twice; steps >= 1; pool came from CreateStatePool of
+  // this model or another of the same spec.
   virtual absl::Status Run(const DeviceModel& model, StatePool& pool, absl::Span<Row* const> rows) = 0;
 
   virtual bool batch_invariant() const = 0;

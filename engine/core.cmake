@@ -16,6 +16,7 @@ add_library(lstmd_engine STATIC
   engine_snapshots.cc
   engine_stats.cc
   engine_store.cc
+  engine_updates.cc
   eviction_queue.cc
   memory_budget.cc
   model.cc

@@ -114,9 +114,13 @@ struct SpillOptions {
 // Where a session's state is.
 enum class Residency : uint8_t { kDevice, kHost, kDisk, kStore };
 
+// What an update of a model's weights does to its sessions; see lstmd.v1.UpdatePolicy.
+enum class UpdatePolicy : uint8_t { kPin, kFollow };
+
 struct EngineOptions {
   // Folder NAME/VERSION/…; empty: no repository.
   std::string repository;
+  UpdatePolicy update_policy = UpdatePolicy::kPin;
   SchedulerOptions scheduler;
   SessionOptions sessions;
   DurabilityOptions durability;
@@ -128,7 +132,7 @@ struct EngineOptions {
   Clock* clock = Clock::Real();
 };
 
-enum class ModelState : uint8_t { kAvailable, kLoading, kReady, kUnloading, kFailed };
+enum class ModelState : uint8_t { kAvailable, kLoading, kReady, kUnloading, kFailed, kRetired };
 
 // See lstmd.v1.Model. Where the state is kAvailable or kFailed, only name, version, state and error are set.
 struct ModelInfo {
@@ -285,6 +289,15 @@ class Engine {
   // A model that is in no repository: tests, importers.
   virtual absl::StatusOr<ModelInfo> AddModel(std::string_view name, int64_t version, const ModelSpec& spec,
                                              const Weights& weights, std::string_view device = "") = 0;
+  // Puts a version of the repository (0: the highest) in the place of the default version that is loaded. kPin:
+  // sessions stay where they are, new ones go to the new version, and the old one is unloaded after its last session.
+  // kFollow: the next step of every session runs on the new weights; FAILED_PRECONDITION / SPEC_MISMATCH when the specs
+  // differ. Blocks while it loads, and until no work runs on the weights that are replaced.
+  virtual absl::StatusOr<ModelInfo> UpdateModel(std::string_view name, int64_t version,
+                                                std::optional<UpdatePolicy> policy) = 0;
+  // Same with weights that are in no repository.
+  virtual absl::StatusOr<ModelInfo> UpdateModel(std::string_view name, int64_t version, const ModelSpec& spec,
+                                                const Weights& weights, std::optional<UpdatePolicy> policy) = 0;
   virtual absl::Status UnloadModel(std::string_view name, int64_t version, bool force) = 0;
   virtual absl::StatusOr<ModelInfo> GetModel(std::string_view name, int64_t version) const = 0;
   virtual absl::StatusOr<Page<ModelInfo>> ListModels(int page_size, std::string_view page_token) const = 0;
@@ -309,8 +322,8 @@ class Engine {
   // A session that goes on where the snapshot was taken, replies for replay included. Errors besides those of
   // CreateSession: FAILED_PRECONDITION / WEIGHTS_MISMATCH, INVALID_ARGUMENT / SNAPSHOT_FORMAT where it does not fit.
   virtual absl::StatusOr<SessionInfo> ImportSession(const ImportSessionParams& params) = 0;
-  // A new session with a copy of the state as it is between two steps, made on the device; step numbers go on from there,
-  // in epoch 1. Errors as of CreateSession. Blocks for the steps accepted before.
+  // A new session with a copy of the state as it is between two steps, made on the device; step numbers go on from
+  // there, in epoch 1. Errors as of CreateSession. Blocks for the steps accepted before.
   virtual absl::StatusOr<SessionInfo> ForkSession(const ForkSessionParams& params) = 0;
   // For the way of a request: the living session, pinned against memory reuse (not against deletion) as long as the
   // pointer lives. create_if_missing: with the default version's initial state.
@@ -335,7 +348,8 @@ class Engine {
   virtual SessionInfo Describe(const Session& session) const = 0;
   // To watch what happens to them.
   virtual SessionEvents& session_events() = 0;
-  // Ends sessions past idle_ttl or expire_time. Called by the engine's own housekeeping every second; tests call it.
+  // Ends sessions past idle_ttl or expire_time, and unloads versions that an update has left without sessions. Called
+  // by the engine's own housekeeping every second; tests call it.
   virtual void ExpireSessions() = 0;
 
   // --- Work. ---

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -35,6 +36,10 @@ class EngineImpl final : public Engine {
   absl::StatusOr<int> LoadRepository() override;
   absl::StatusOr<ModelInfo> AddModel(std::string_view name, int64_t version, const ModelSpec& spec,
                                      const Weights& weights, std::string_view device) override;
+  absl::StatusOr<ModelInfo> UpdateModel(std::string_view name, int64_t version,
+                                        std::optional<UpdatePolicy> policy) override;
+  absl::StatusOr<ModelInfo> UpdateModel(std::string_view name, int64_t version, const ModelSpec& spec,
+                                        const Weights& weights, std::optional<UpdatePolicy> policy) override;
   absl::Status UnloadModel(std::string_view name, int64_t version, bool force) override;
   absl::StatusOr<ModelInfo> GetModel(std::string_view name, int64_t version) const override;
   absl::StatusOr<Page<ModelInfo>> ListModels(int page_size, std::string_view page_token) const override;
@@ -76,10 +81,29 @@ class EngineImpl final : public Engine {
  private:
   // The device for a model. INVALID_ARGUMENT / DEVICE, UNIMPLEMENTED / UNSUPPORTED_BY_DEVICE.
   absl::StatusOr<Scheduler*> ChooseDevice(const ModelSpec& spec, std::string_view device) const;
+  // INVALID_ARGUMENT / MODEL_NAME or MODEL_VERSION.
+  static absl::Status CheckModelName(std::string_view name, int64_t version);
+  static absl::Status NotInRepository(std::string_view name);
+  absl::StatusOr<int64_t> HighestVersion(std::string_view name) const;
   // INVALID_ARGUMENT / DEVICE when `device` is neither empty nor one of ours.
   absl::Status CheckDevice(std::string_view device) const;
   absl::StatusOr<std::shared_ptr<Model>> MakeModel(std::string_view name, int64_t version, const ModelSpec& spec,
                                                    const Weights& weights, std::string_view device) const;
+  absl::StatusOr<std::shared_ptr<ModelVersion>> MakeVersion(const std::shared_ptr<Backend>& backend, int64_t version,
+                                                            const ModelSpec& spec, const Weights& weights) const;
+  // What remains of an update when the place of the new version is held. engine_updates.cc
+  // `loaded`: the default version when the update began.
+  absl::StatusOr<ModelInfo> FinishUpdate(const std::shared_ptr<Model>& loaded, int64_t version, const ModelSpec& spec,
+                                         const Weights& weights, UpdatePolicy policy);
+  absl::Status Pin(const Model& loaded, int64_t version, const ModelSpec& spec, const Weights& weights);
+  absl::Status Follow(const std::shared_ptr<Model>& loaded, int64_t version, const ModelSpec& spec,
+                      const Weights& weights);
+  // Where an update had retired the version: it is the default one again. False: it is not so.
+  bool Reinstate(std::string_view name, int64_t version);
+  // Makes `model` the default version of its name: those above it are retired.
+  void RetireAbove(const Model& model) ABSL_EXCLUSIVE_LOCKS_REQUIRED(update_mutex_);
+  void RetireModel(Model& model) ABSL_EXCLUSIVE_LOCKS_REQUIRED(update_mutex_);
+  void UnloadRetired();
   // The end of a load that holds its place.
   absl::StatusOr<ModelInfo> FinishLoad(std::string_view name, int64_t version,
                                        absl::StatusOr<std::shared_ptr<Model>> model);
@@ -90,17 +114,18 @@ class EngineImpl final : public Engine {
   absl::StatusOr<std::shared_ptr<Session>> MakeSession(const CreateSessionParams& params);
   // The way of every new session into the store: counts it, has it made under the key of `owner` and `id` (or an id of
   // the engine's own), and inserts it; where one of that key lives, what `living` makes of it.
+  // `retired_too`: also on a version that an update has retired.
   absl::StatusOr<std::shared_ptr<Session>> AddSession(
       const std::shared_ptr<Model>& model, const std::string& owner, const std::string& id,
       absl::FunctionRef<absl::StatusOr<std::shared_ptr<Session>>(const std::string& key)> make,
-      absl::FunctionRef<absl::StatusOr<std::shared_ptr<Session>>(std::shared_ptr<Session>)> living);
+      absl::FunctionRef<absl::StatusOr<std::shared_ptr<Session>>(std::shared_ptr<Session>)> living,
+      bool retired_too = false);
   static absl::Status CheckSessionId(const std::string& id);
   // INVALID_ARGUMENT / LABELS, IDLE_TTL or EXPIRE_TIME.
   absl::Status CheckSettings(const UpdateSessionParams& settings) const;
   static absl::Status SessionExists(std::string_view model, std::string_view id);
-  // The loaded version that has the weights of `snapshot`, else with `any_weights` the default one; it fits the snapshot.
-  // FAILED_PRECONDITION / WEIGHTS_MISMATCH,
-  // INVALID_ARGUMENT / SNAPSHOT_FORMAT.
+  // The loaded version that has the weights of `snapshot`, else with `any_weights` the default one; it fits the
+  // snapshot. FAILED_PRECONDITION / WEIGHTS_MISMATCH, INVALID_ARGUMENT / SNAPSHOT_FORMAT.
   absl::StatusOr<std::shared_ptr<Model>> ModelFor(std::string_view name, const Snapshot& snapshot,
                                                   bool any_weights = false) const;
   // A session that is in no store yet. REQUIRES: the snapshot fits `model`.
@@ -149,6 +174,8 @@ class EngineImpl final : public Engine {
   const EngineOptions options_;
   MemoryBudget memory_;
   SessionEvents events_;
+  // Which version is the default one changes under it; taken before all others, never across a load or a wait.
+  Mutex update_mutex_;
   ModelRegistry registry_;
   SessionStore store_;
   std::shared_ptr<SpillSpace> spill_space_ = std::make_shared<SpillSpace>();

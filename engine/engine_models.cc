@@ -20,7 +20,19 @@ constexpr std::string_view kModelPages = "models";
 
 absl::string_view View(std::string_view text) { return {text.data(), text.size()}; }
 
-absl::Status CheckName(std::string_view name, int64_t version) {
+absl::Status InUse(const Model& model, int64_t sessions) {
+  const std::string resource = ModelResource(model.name());
+  return FailedPrecondition("MODEL_IN_USE", absl::StrCat("version ", model.version(), " of '", resource, "' has ",
+                                                         sessions, " sessions; end them first, or unload with force"))
+      .Resource(resource)
+      .With("sessions", absl::StrCat(sessions));
+}
+
+std::vector<float> Copy(const FloatArray& array) { return {array.data(), array.data() + array.size()}; }
+
+}  // namespace
+
+absl::Status EngineImpl::CheckModelName(std::string_view name, int64_t version) {
   if (!IsValidModelName(name)) {
     return InvalidArgument("MODEL_NAME", absl::StrCat("name: got '", View(name),
                                                       "', want models/{model} with 1 to 63 of "
@@ -34,13 +46,14 @@ absl::Status CheckName(std::string_view name, int64_t version) {
   return absl::OkStatus();
 }
 
-absl::Status NotInRepository(std::string_view name) {
+absl::Status EngineImpl::NotInRepository(std::string_view name) {
   return NotFound("MODEL_NOT_FOUND", absl::StrCat("the repository has no '", ModelResource(name), "'"))
       .Resource(ModelResource(name));
 }
 
-absl::StatusOr<int64_t> HighestVersion(const std::string& root, std::string_view name) {
-  const absl::StatusOr<std::vector<RepositoryEntry>> entries = ListRepository(root);
+absl::StatusOr<int64_t> EngineImpl::HighestVersion(std::string_view name) const {
+  if (options_.repository.empty()) return NotInRepository(name);
+  const absl::StatusOr<std::vector<RepositoryEntry>> entries = ListRepository(options_.repository);
   if (!entries.ok()) return entries.status();
   int64_t highest = 0;
   for (const RepositoryEntry& entry : *entries) {
@@ -49,18 +62,6 @@ absl::StatusOr<int64_t> HighestVersion(const std::string& root, std::string_view
   if (highest == 0) return NotInRepository(name);
   return highest;
 }
-
-absl::Status InUse(const Model& model, int64_t sessions) {
-  const std::string resource = ModelResource(model.name());
-  return FailedPrecondition("MODEL_IN_USE", absl::StrCat("version ", model.version(), " of '", resource, "' has ",
-                                                         sessions, " sessions; end them first, or unload with force"))
-      .Resource(resource)
-      .With("sessions", absl::StrCat(sessions));
-}
-
-std::vector<float> Copy(const FloatArray& array) { return {array.data(), array.data() + array.size()}; }
-
-}  // namespace
 
 absl::Status EngineImpl::CheckDevice(std::string_view device) const {
   if (device.empty()) return absl::OkStatus();
@@ -96,6 +97,23 @@ absl::StatusOr<Scheduler*> EngineImpl::ChooseDevice(const ModelSpec& spec, std::
   return chosen;
 }
 
+absl::StatusOr<std::shared_ptr<ModelVersion>> EngineImpl::MakeVersion(const std::shared_ptr<Backend>& backend,
+                                                                      int64_t version, const ModelSpec& spec,
+                                                                      const Weights& weights) const {
+  ModelVersion::Parts parts;
+  parts.version = version;
+  parts.weights_sha256 = Fingerprint(spec, weights);
+  parts.parameters = ParameterCount(weights);
+  parts.initial_h = Copy(weights.initial_h);
+  parts.initial_c = Copy(weights.initial_c);
+  parts.backend = backend;
+  absl::StatusOr<std::unique_ptr<DeviceModel>> device_model = backend->Load(spec, weights);
+  if (!device_model.ok()) return device_model.status();
+  parts.device_model = *std::move(device_model);
+  parts.load_time = options_.clock->Now();
+  return std::make_shared<ModelVersion>(std::move(parts));
+}
+
 absl::StatusOr<std::shared_ptr<Model>> EngineImpl::MakeModel(std::string_view name, int64_t version,
                                                              const ModelSpec& spec, const Weights& weights,
                                                              std::string_view device) const {
@@ -106,23 +124,16 @@ absl::StatusOr<std::shared_ptr<Model>> EngineImpl::MakeModel(std::string_view na
   if (!room.ok()) return room;
   ModelParts parts;
   parts.name = name;
-  parts.version = version;
   parts.spec = spec;
-  parts.weights_sha256 = Fingerprint(spec, weights);
-  parts.parameters = ParameterCount(weights);
-  parts.initial_h = Copy(weights.initial_h);
-  parts.initial_c = Copy(weights.initial_c);
   parts.spill_space = spill_space_;
   parts.scheduler = *scheduler;
   parts.backend = (*scheduler)->backend();
-  absl::StatusOr<std::unique_ptr<DeviceModel>> device_model = parts.backend->Load(spec, weights);
-  if (!device_model.ok()) return device_model.status();
-  parts.device_model = *std::move(device_model);
-  absl::StatusOr<std::unique_ptr<StatePool>> pool = parts.backend->CreateStatePool(*parts.device_model);
+  absl::StatusOr<std::shared_ptr<ModelVersion>> loaded = MakeVersion(parts.backend, version, spec, weights);
+  if (!loaded.ok()) return loaded.status();
+  absl::StatusOr<std::unique_ptr<StatePool>> pool = parts.backend->CreateStatePool((*loaded)->device_model());
   if (!pool.ok()) return pool.status();
   parts.pool = *std::move(pool);
-  parts.load_time = options_.clock->Now();
-  return std::make_shared<Model>(std::move(parts));
+  return std::make_shared<Model>(std::move(parts), *std::move(loaded));
 }
 
 absl::StatusOr<ModelInfo> EngineImpl::FinishLoad(std::string_view name, int64_t version,
@@ -141,11 +152,11 @@ absl::StatusOr<ModelInfo> EngineImpl::FinishLoad(std::string_view name, int64_t 
 }
 
 absl::StatusOr<ModelInfo> EngineImpl::LoadModel(std::string_view name, int64_t version, std::string_view device) {
-  if (absl::Status status = CheckName(name, version); !status.ok()) return status;
+  if (absl::Status status = CheckModelName(name, version); !status.ok()) return status;
   if (absl::Status status = CheckDevice(device); !status.ok()) return status;
   if (options_.repository.empty()) return NotInRepository(name);
   if (version == 0) {
-    const absl::StatusOr<int64_t> highest = HighestVersion(options_.repository, name);
+    const absl::StatusOr<int64_t> highest = HighestVersion(name);
     if (!highest.ok()) return highest.status();
     version = *highest;
   }
@@ -171,7 +182,7 @@ absl::StatusOr<int> EngineImpl::LoadRepository() {
 
 absl::StatusOr<ModelInfo> EngineImpl::AddModel(std::string_view name, int64_t version, const ModelSpec& spec,
                                                const Weights& weights, std::string_view device) {
-  if (absl::Status status = CheckName(name, version); !status.ok()) return status;
+  if (absl::Status status = CheckModelName(name, version); !status.ok()) return status;
   if (version == 0) return InvalidArgument("MODEL_VERSION", "version: got 0, want 1 or more").Field("version");
   if (absl::Status status = CheckDevice(device); !status.ok()) return status;
   if (absl::Status status = Validate(spec); !status.ok()) return PrefixField(status, "spec.");
@@ -181,26 +192,38 @@ absl::StatusOr<ModelInfo> EngineImpl::AddModel(std::string_view name, int64_t ve
 }
 
 absl::Status EngineImpl::UnloadModel(std::string_view name, int64_t version, bool force) {
-  if (absl::Status status = CheckName(name, version); !status.ok()) return status;
-  const absl::StatusOr<std::vector<std::shared_ptr<Model>>> models = registry_.FindForUnload(name, version);
-  if (!models.ok()) return models.status();
-  // All or none where sessions forbid it.
-  for (const std::shared_ptr<Model>& model : *models) {
-    if (!force && model->sessions() != 0) return InUse(*model, model->sessions());
+  if (absl::Status status = CheckModelName(name, version); !status.ok()) return status;
+  std::vector<std::shared_ptr<Model>> models;
+  absl::Status in_use;  // of one that was given a session meanwhile
+  {
+    MutexLock lock(&update_mutex_);
+    absl::StatusOr<std::vector<std::shared_ptr<Model>>> found = registry_.FindForUnload(name, version);
+    if (!found.ok()) return found.status();
+    models = *std::move(found);
+    // All or none where sessions forbid it.
+    for (const std::shared_ptr<Model>& model : models) {
+      if (!force && model->sessions() != 0) return InUse(*model, model->sessions());
+    }
+    for (const std::shared_ptr<Model>& model : models) {
+      const int64_t sessions = model->Close(force);
+      if (!force && sessions != 0) {
+        in_use = InUse(*model, sessions);
+      } else {
+        registry_.BeginUnload(*model);
+      }
+    }
   }
-  for (const std::shared_ptr<Model>& model : *models) {
-    const int64_t sessions = model->Close(force);
-    if (!force && sessions != 0) return InUse(*model, sessions);
-    registry_.BeginUnload(*model);
+  for (const std::shared_ptr<Model>& model : models) {
+    if (!model->closed()) continue;
     EndSessionsOf(*model);
-    model->scheduler().WaitIdle(*model);
+    model->scheduler().WaitIdle(*model->current());
     registry_.FinishUnload(*model);
   }
-  return absl::OkStatus();
+  return in_use;
 }
 
 absl::StatusOr<ModelInfo> EngineImpl::GetModel(std::string_view name, int64_t version) const {
-  if (absl::Status status = CheckName(name, version); !status.ok()) return status;
+  if (absl::Status status = CheckModelName(name, version); !status.ok()) return status;
   if (version == 0) {
     const absl::StatusOr<std::shared_ptr<Model>> model = registry_.Find(name, 0);
     if (!model.ok()) return model.status();

@@ -96,7 +96,7 @@ absl::StatusOr<std::shared_ptr<Session>> EngineImpl::Living(std::string_view mod
 absl::StatusOr<std::shared_ptr<Session>> EngineImpl::NewSession(const CreateSessionParams& params,
                                                                 std::shared_ptr<Model> model, std::string id) const {
   if (absl::Status status = model->scheduler().MakeRoom(); !status.ok()) return status;
-  const absl::StatusOr<Slot> slot = model->pool().Allocate();
+  const absl::StatusOr<Slot> slot = model->AllocateSlot(*model->current());
   if (!slot.ok()) return slot.status();
   Scheduler& scheduler = model->scheduler();
   auto session = std::make_shared<Session>(std::move(model), std::move(id), *slot, options_.clock->Now());
@@ -129,7 +129,7 @@ absl::Status EngineImpl::SessionExists(std::string_view model, std::string_view 
 absl::StatusOr<std::shared_ptr<Session>> EngineImpl::AddSession(
     const std::shared_ptr<Model>& model, const std::string& owner, const std::string& id,
     absl::FunctionRef<absl::StatusOr<std::shared_ptr<Session>>(const std::string& id)> make,
-    absl::FunctionRef<absl::StatusOr<std::shared_ptr<Session>>(std::shared_ptr<Session>)> living) {
+    absl::FunctionRef<absl::StatusOr<std::shared_ptr<Session>>(std::shared_ptr<Session>)> living, bool retired_too) {
   if (draining_) return Unavailable("DRAINING", "the server is stopping and takes no new sessions");
   const std::string key = OwnedId(owner, id.empty() ? RandomId() : id);
   if (!id.empty()) {
@@ -138,7 +138,7 @@ absl::StatusOr<std::shared_ptr<Session>> EngineImpl::AddSession(
   const SessionShare share = {model->name(), owner, model->pool().slot_bytes()};
   if (absl::Status status = memory_.Admit(share.state_bytes + kSessionBytes, "a session"); !status.ok()) return status;
   if (absl::Status status = ReserveSession(share); !status.ok()) return status;
-  if (!model->AddSession()) {
+  if (!model->AddSession(retired_too)) {
     store_.Unreserve(share);
     return NotFound("MODEL_NOT_FOUND", absl::StrCat("'", ModelResource(model->name()), "' is being unloaded"))
         .Resource(ModelResource(model->name()));
@@ -179,7 +179,7 @@ absl::StatusOr<std::shared_ptr<Session>> EngineImpl::MakeSession(const CreateSes
   }
   const Durability durability = params.durability.value_or(options_.durability.durability);
   if (absl::Status status = CheckDurability(durability); !status.ok()) return status;
-  return AddSession(
+  absl::StatusOr<std::shared_ptr<Session>> session = AddSession(
       *model, params.owner, params.id,
       [&](const std::string& id) -> absl::StatusOr<std::shared_ptr<Session>> {
         absl::StatusOr<std::shared_ptr<Session>> session = NewSession(params, *model, id);
@@ -191,6 +191,11 @@ absl::StatusOr<std::shared_ptr<Session>> EngineImpl::MakeSession(const CreateSes
         if (params.exists_ok) return session;
         return SessionExists(params.model, params.id);
       });
+  if (!session.ok() && params.model_version == 0 && (*model)->retired()) {
+    // An update has put another version in its place meanwhile.
+    if (const auto now = FindModel(params.model, 0); now.ok() && *now != *model) return MakeSession(params);
+  }
+  return session;
 }
 
 absl::Status EngineImpl::ReserveSession(const SessionShare& share) {
@@ -342,6 +347,7 @@ SessionInfo EngineImpl::Describe(const Session& session) const {
 }
 
 void EngineImpl::ExpireSessions() {
+  UnloadRetired();
   const absl::Time now = options_.clock->Now();
   for (const auto& session : store_.Collect([now](const Session& one) { return one.MaybeDue(now); })) {
     if (!session->model()->scheduler().CloseIfDue(*session)) continue;

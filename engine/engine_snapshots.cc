@@ -54,9 +54,10 @@ absl::StatusOr<std::shared_ptr<Model>> EngineImpl::ModelFor(std::string_view nam
                                                             bool any_weights) const {
   absl::StatusOr<std::shared_ptr<Model>> model = FindModel(name, snapshot.model_version);
   // The same weights may stand under another number elsewhere.
-  if (!model.ok() || (*model)->parts().weights_sha256 != snapshot.weights_sha256) model = FindModel(name, 0);
+  if (!model.ok() || (*model)->current()->parts().weights_sha256 != snapshot.weights_sha256) model = FindModel(name, 0);
   if (!model.ok()) return model.status();
-  if (!any_weights && (*model)->parts().weights_sha256 != snapshot.weights_sha256) {
+  const bool any = any_weights || options_.update_policy == UpdatePolicy::kFollow;
+  if (!any && (*model)->current()->parts().weights_sha256 != snapshot.weights_sha256) {
     return FailedPrecondition("WEIGHTS_MISMATCH",
                               absl::StrCat("the snapshot is of version ", snapshot.model_version, " of '",
                                            snapshot.model, "'; neither that version nor the default one of '",
@@ -123,7 +124,8 @@ absl::StatusOr<SessionInfo> EngineImpl::ImportSession(const ImportSessionParams&
     if (absl::Status status = CreateInStore(**session, snapshot.durability); !status.ok()) return status;
     return session;
   };
-  const absl::StatusOr<std::shared_ptr<Session>> session = AddSession(*model, params.owner, params.id, make, living);
+  const absl::StatusOr<std::shared_ptr<Session>> session =
+      AddSession(*model, params.owner, params.id, make, living, /*retired_too=*/true);
   if (!session.ok()) return session.status();
   return Describe(**session);
 }
@@ -158,7 +160,8 @@ absl::StatusOr<SessionInfo> EngineImpl::ForkSession(const ForkSessionParams& par
     if (stored.ok()) return SessionExists(params.model, params.new_id);
     if (!absl::IsNotFound(stored)) return stored;
   }
-  const absl::StatusOr<std::shared_ptr<Session>> session = AddSession(model, params.owner, params.new_id, make, living);
+  const absl::StatusOr<std::shared_ptr<Session>> session =
+      AddSession(model, params.owner, params.new_id, make, living, /*retired_too=*/true);
   if (!session.ok()) return session.status();
   return Describe(**session);
 }

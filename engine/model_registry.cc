@@ -27,16 +27,17 @@ absl::Status StillLoading(std::string_view name) {
 ModelInfo DescribeModel(const Model& model, ModelState state) {
   ModelInfo info;
   info.name = model.name();
-  info.version = model.version();
+  const std::shared_ptr<ModelVersion> version = model.current();
+  info.version = version->version();
   info.state = state;
   info.spec = model.spec();
-  info.device = model.parts().backend->device();
-  info.weights_sha256 = model.parts().weights_sha256;
-  info.parameters = model.parts().parameters;
-  info.weight_bytes = model.device_model().weight_bytes();
+  info.device = model.backend()->device();
+  info.weights_sha256 = version->parts().weights_sha256;
+  info.parameters = version->parts().parameters;
+  info.weight_bytes = version->device_model().weight_bytes();
   info.state_bytes_per_session = model.pool().slot_bytes();
   info.sessions = static_cast<uint64_t>(model.sessions());
-  info.load_time = model.parts().load_time;
+  info.load_time = version->parts().load_time;
   return info;
 }
 
@@ -53,6 +54,7 @@ absl::Status ModelRegistry::BeginLoad(std::string_view name, int64_t version) {
   if (entry != nullptr && entry->state != ModelState::kFailed) {
     const char* const state = entry->state == ModelState::kReady     ? "is loaded"
                               : entry->state == ModelState::kLoading ? "is being loaded"
+                              : entry->state == ModelState::kRetired ? "is loaded until its last session ends"
                                                                      : "is being unloaded";
     const std::string resource = ModelResource(name);
     return AlreadyExists("MODEL_EXISTS", absl::StrCat("version ", version, " of '", resource, "' ", state))
@@ -67,6 +69,32 @@ void ModelRegistry::FinishLoad(std::shared_ptr<Model> model) {
   Entry& entry = models_[model->name()][model->version()];
   entry.state = ModelState::kReady;
   entry.model = std::move(model);
+}
+
+void ModelRegistry::Supersede(std::shared_ptr<Model> model, int64_t before) {
+  MutexLock lock(&mutex_);
+  Entry& entry = models_[model->name()][model->version()];
+  entry.state = ModelState::kReady;
+  Remove(model->name(), before);
+  entry.model = std::move(model);
+}
+
+void ModelRegistry::SetRetired(const Model& model, bool retired) {
+  MutexLock lock(&mutex_);
+  if (Entry* const entry = FindEntry(model.name(), model.version()); entry != nullptr && entry->model.get() == &model) {
+    entry->state = retired ? ModelState::kRetired : ModelState::kReady;
+  }
+}
+
+std::vector<std::shared_ptr<Model>> ModelRegistry::Retired() const {
+  MutexLock lock(&mutex_);
+  std::vector<std::shared_ptr<Model>> found;
+  for (const auto& [name, versions] : models_) {
+    for (const auto& [version, entry] : versions) {
+      if (entry.state == ModelState::kRetired) found.push_back(entry.model);
+    }
+  }
+  return found;
 }
 
 void ModelRegistry::FailLoad(std::string_view name, int64_t version, const absl::Status& error) {
@@ -91,6 +119,7 @@ absl::StatusOr<std::shared_ptr<Model>> ModelRegistry::Find(std::string_view name
     if (entry == versions.end()) return ModelNotFound(name, version, "is not loaded");
     switch (entry->second.state) {
       case ModelState::kReady:
+      case ModelState::kRetired:
         return entry->second.model;
       case ModelState::kLoading:
         return StillLoading(name);
@@ -121,7 +150,7 @@ absl::StatusOr<std::vector<std::shared_ptr<Model>>> ModelRegistry::FindForUnload
   std::vector<std::shared_ptr<Model>> found;
   if (const auto it = models_.find(name); it != models_.end()) {
     for (const auto& [number, entry] : it->second) {
-      if (entry.state == ModelState::kReady) found.push_back(entry.model);
+      if (entry.state == ModelState::kReady || entry.state == ModelState::kRetired) found.push_back(entry.model);
     }
   }
   if (found.empty()) return ModelNotFound(name, 0, "is not loaded");

@@ -28,6 +28,8 @@ class ModelRegistry {
   // one of the next three.
   absl::Status BeginLoad(std::string_view name, int64_t version);
   void FinishLoad(std::shared_ptr<Model> model);
+  // Same, where `model` had the version `before` until now: that one's place becomes free.
+  void Supersede(std::shared_ptr<Model> model, int64_t before);
   // Keeps the error for lists.
   void FailLoad(std::string_view name, int64_t version, const absl::Status& error);
   void AbandonLoad(std::string_view name, int64_t version);
@@ -36,6 +38,9 @@ class ModelRegistry {
   absl::StatusOr<std::shared_ptr<Model>> Find(std::string_view name, int64_t version) const;
   // The ready versions to unload: one, or with version 0 all. NOT_FOUND / MODEL_NOT_FOUND.
   absl::StatusOr<std::vector<std::shared_ptr<Model>>> FindForUnload(std::string_view name, int64_t version) const;
+  // A retired version is not the default one, and is found by its number alone.
+  void SetRetired(const Model& model, bool retired);
+  std::vector<std::shared_ptr<Model>> Retired() const;
   void BeginUnload(const Model& model);
   void FinishUnload(const Model& model);
 
@@ -47,7 +52,7 @@ class ModelRegistry {
   struct Entry {
     ModelState state = ModelState::kLoading;
     std::string error;             // kFailed
-    std::shared_ptr<Model> model;  // kReady, kUnloading
+    std::shared_ptr<Model> model;  // kReady, kRetired, kUnloading
   };
   using Versions = std::map<int64_t, Entry>;
 

@@ -176,6 +176,24 @@ absl::StatusOr<std::vector<RepositoryEntry>> ListRepository(const std::string& r
   return entries;
 }
 
+std::string EntryFingerprint(const std::string& root, std::string_view name, int64_t version) {
+  const absl::StatusOr<fs::path> real_root = Root(root);
+  if (!real_root.ok() || !IsValidModelName(name) || version <= 0) return "";
+  const std::optional<fs::path> folder =
+      FolderWithin(*real_root / std::string(name) / std::to_string(version), *real_root);
+  if (!folder) return "";
+  std::vector<std::string> files = Entries(*folder);
+  std::sort(files.begin(), files.end());
+  std::string fingerprint = folder->string();
+  for (const std::string& file : files) {
+    std::error_code error;
+    const uintmax_t size = fs::file_size(*folder / file, error);
+    const fs::file_time_type time = fs::last_write_time(*folder / file, error);
+    absl::StrAppend(&fingerprint, "\n", file, " ", size, " ", time.time_since_epoch().count());
+  }
+  return fingerprint;
+}
+
 absl::StatusOr<ModelFiles> LoadEntry(const std::string& root, std::string_view name, int64_t version) {
   const absl::StatusOr<fs::path> real_root = Root(root);
   if (!real_root.ok()) return real_root.status();

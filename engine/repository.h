@@ -34,6 +34,10 @@ struct RepositoryEntry {
 // integer are passed over, as are links that lead out of `root`. NOT_FOUND / REPOSITORY when `root` is no folder.
 absl::StatusOr<std::vector<RepositoryEntry>> ListRepository(const std::string& root);
 
+// Names, sizes and times of an entry's files, "" when there is none: while it stays the same nobody writes to the
+// folder.
+std::string EntryFingerprint(const std::string& root, std::string_view name, int64_t version);
+
 // Reads one entry. NOT_FOUND / MODEL_NOT_FOUND when there is no such folder; INVALID_ARGUMENT with MODEL_FILE (missing,
 // truncated or lying files), MODEL_SPEC or MODEL_WEIGHTS, the file's name within the entry, got and want. Never reads
 // outside `root`, never allocates more than the files can hold, never throws.

@@ -17,7 +17,7 @@ namespace {
 
 // A sequence without a time step: no valid step, so the output of one is zeros, and the state is as
 // ModelSpec.zero_length_state says. Nothing for a device to do.
-void RunEmpty(const Model& model, Work* work) {
+void RunEmpty(const Model& model, const ModelVersion& version, Work* work) {
   const ModelSpec& spec = model.spec();
   if (work->output != nullptr && work->output_mode != OutputMode::kAll) {
     std::fill_n(work->output, spec.output_size(), 0.0f);
@@ -33,8 +33,8 @@ void RunEmpty(const Model& model, Work* work) {
       std::fill_n(final, size, 0.0f);
     }
   };
-  fill(work->initial_h, model.parts().initial_h, spec.h_size(), work->final_h);
-  fill(work->initial_c, model.parts().initial_c, spec.c_size(), work->final_c);
+  fill(work->initial_h, version.parts().initial_h, spec.h_size(), work->final_h);
+  fill(work->initial_c, version.parts().initial_c, spec.c_size(), work->final_c);
 }
 
 }  // namespace
@@ -95,12 +95,15 @@ void Scheduler::Accept(Work* work, absl::Time now, Endings* endings) {
   work->row.scratch = nullptr;
   work->units = work->row.units(model.spec());
   ++queued_;
-  ++QueueOf(model).queued;
+  work->on = &ServingOf(model);
+  work->result_version = 0;
+  ++QueueOf(*work->on).queued;
   if (work->session != nullptr && work->units <= options_.slice_units) last_step_ = now;
   if (work->session != nullptr) {
     if (StateOf(*work->session).lane.Enter(work)) Advance(*work->session, work, endings);
   } else if (work->steps == 0) {
-    RunEmpty(model, work);
+    RunEmpty(model, *work->on, work);
+    work->result_version = work->on->version();
     End(work, absl::OkStatus(), endings);
   } else {
     MakeReady(work);
@@ -117,9 +120,11 @@ absl::Status Scheduler::Admit(const Work& work) const {
       return InvalidArgument("TENSOR_SHAPE", "input: got no time step, want at least one in a session")
           .Field("input.shape");
     }
-  } else if (model.closed()) {
-    return NotFound("MODEL_NOT_FOUND",
-                    absl::StrCat("version ", model.version(), " of '", ModelResource(model.name()), "' was unloaded"))
+  } else if (const int64_t version = ServingOf(model).version();
+             model.closed() || (work.want_version != 0 && work.want_version != version)) {
+    return NotFound("MODEL_NOT_FOUND", absl::StrCat("version ", model.closed() ? version : work.want_version, " of '",
+                                                    ModelResource(model.name()), "' was ",
+                                                    model.closed() ? "unloaded" : "replaced by another"))
         .Resource(ModelResource(model.name()));
   }
   return absl::OkStatus();
@@ -127,7 +132,7 @@ absl::Status Scheduler::Admit(const Work& work) const {
 
 bool Scheduler::IsFull(Work* work, Overflow* overflow) const {
   const uint32_t of_session = work->session == nullptr ? 0 : StateOf(*work->session).lane.size();
-  const uint32_t of_model = QueueOf(*ModelOf(*work)).queued;
+  const uint32_t of_model = QueueOf(ServingOf(*ModelOf(*work))).queued;
   if (of_session < options_.max_queued_per_session && of_model < options_.max_queued_per_model) return false;
   overflow->work = work;
   overflow->of_session = of_session >= options_.max_queued_per_session;
@@ -263,7 +268,17 @@ absl::Status Scheduler::Replay(const Session& session, Work* work) const {
 }
 
 void Scheduler::MakeReady(Work* work) {
-  ModelQueue& queue = QueueOf(*ModelOf(*work));
+  // A step that waited in its session begins on the weights of now; what has begun stays on its own.
+  if (work->session != nullptr && work->row.slot == kNoSlot) {
+    ModelVersion& serving = ServingOf(*work->session->model());
+    if (work->on != &serving) {
+      --QueueOf(*work->on).queued;
+      ++QueueOf(serving).queued;
+      work->on = &serving;
+      if (idle_waiters_ != 0) idle_.SignalAll();
+    }
+  }
+  ModelQueue& queue = QueueOf(*work->on);
   if (queue.ready() == 0) {
     active_.push_back(&queue);
     // A model that was idle has no claim on the time before.
@@ -274,7 +289,7 @@ void Scheduler::MakeReady(Work* work) {
 
 void Scheduler::End(Work* work, absl::Status status, Endings* endings) {
   --queued_;
-  --QueueOf(*ModelOf(*work)).queued;
+  --QueueOf(*work->on).queued;
   endings->push_back({work, std::move(status)});
 }
 
@@ -352,11 +367,22 @@ bool Scheduler::WaitIdle(absl::Time deadline) {
   return Idle();
 }
 
-void Scheduler::WaitIdle(Model& model) {
+void Scheduler::WaitIdle(ModelVersion& version) {
   MutexLock lock(&mutex_);
   ++idle_waiters_;
-  while (QueueOf(model).queued != 0 && !stopping_) idle_.Wait(&mutex_);
+  while (QueueOf(version).queued != 0 && !stopping_) idle_.Wait(&mutex_);
   --idle_waiters_;
+}
+
+bool Scheduler::IsIdle(ModelVersion& version) const {
+  MutexLock lock(&mutex_);
+  return QueueOf(version).queued == 0;
+}
+
+std::shared_ptr<ModelVersion> Scheduler::Swap(Model& model, std::shared_ptr<ModelVersion> next) {
+  MutexLock lock(&mutex_);
+  model.serving_ = next.get();
+  return model.SetCurrent(std::move(next));
 }
 
 void Scheduler::AddStats(EngineStats* stats) const {
@@ -369,7 +395,7 @@ void Scheduler::AddStats(EngineStats* stats) const {
 
 uint32_t Scheduler::Queued(Model& model) const {
   MutexLock lock(&mutex_);
-  return QueueOf(model).queued;
+  return QueueOf(ServingOf(model)).queued;
 }
 
 }  // namespace lstmd

@@ -83,14 +83,20 @@ class Scheduler {
   void Drain() ABSL_LOCKS_EXCLUDED(mutex_);
   // Waits until all work has ended and its sinks have heard. False: `deadline` came first.
   bool WaitIdle(absl::Time deadline) ABSL_LOCKS_EXCLUDED(mutex_);
-  // Same, for the work of one model; that waiting in its sessions included. No deadline.
-  void WaitIdle(Model& model) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Same, for the work that runs on one version; that waiting in its sessions included. No deadline.
+  void WaitIdle(ModelVersion& version) ABSL_LOCKS_EXCLUDED(mutex_);
+  bool IsIdle(ModelVersion& version) const ABSL_LOCKS_EXCLUDED(mutex_);
   // Adds batches, batched_rows and queued.
   void AddStats(EngineStats* stats) const ABSL_LOCKS_EXCLUDED(mutex_);
   // Work of the model that was accepted and has not ended.
   uint32_t Queued(Model& model) const ABSL_LOCKS_EXCLUDED(mutex_);
   // Time in device calls so far.
   absl::Duration busy() const { return absl::Nanoseconds(static_cast<int64_t>(busy_ns_.value())); }
+
+  // From now on `next` runs the steps of the model's sessions and its stateless work. What is on the device or ready
+  // for it ends on the weights that it began with, in no device call with the other. Returns the version before, to be
+  // kept until IsIdle.
+  std::shared_ptr<ModelVersion> Swap(Model& model, std::shared_ptr<ModelVersion> next) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // --- Sessions. Those marked "in turn" wait until the work accepted before has ended; once the session has ended they
   // return SESSION_NOT_FOUND. ---
@@ -104,7 +110,8 @@ class Scheduler {
   absl::Status Adopt(Session& session, const Snapshot& snapshot, uint64_t epoch);
   // Same for one that lives, in turn; the next epoch of the two.
   absl::Status Replace(Session& session, const Snapshot& snapshot);
-  // In turn of `session`: its state, numbers and settings to `fork`, a session that nobody else has yet, without replies.
+  // In turn of `session`: its state, numbers and settings to `fork`, a session that nobody else has yet, without
+  // replies.
   absl::Status Fork(Session& session, Session& fork);
   // In turn: to `state`, or to the initial state; sequence number 0, next epoch.
   absl::Status Reset(Session& session, const StateValues* state);
@@ -173,7 +180,8 @@ class Scheduler {
   const SessionState& StateOf(const Session& session) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return session.state_;
   }
-  ModelQueue& QueueOf(Model& model) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return model.queue_; }
+  static ModelQueue& QueueOf(ModelVersion& version) { return version.queue_; }
+  ModelVersion& ServingOf(const Model& model) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return *model.serving_; }
 
   // Work that a full queue refuses. Under overload there is much of it, so its error is written without the lock.
   struct Overflow {

@@ -67,7 +67,7 @@ SessionInfo Scheduler::DescribeLocked(const Session& session) const {
   info.model = session.model()->name();
   info.id = session.id();
   info.uid = session.uid();
-  info.model_version = session.model()->version();
+  info.model_version = ServingOf(*session.model()).version();
   info.epoch = state.epoch;
   info.last_seq = state.last_seq;
   info.steps = state.steps;
@@ -105,8 +105,6 @@ absl::Status Scheduler::TakeSnapshot(Session& session, Snapshot* snapshot) {
 absl::Status Scheduler::CopyOut(const Session& session, uint64_t after_seq, Snapshot* snapshot) const {
   const Model& model = *session.model();
   snapshot->model = model.name();
-  snapshot->model_version = model.version();
-  snapshot->weights_sha256 = model.parts().weights_sha256;
   snapshot->id = session.id();
   snapshot->uid = session.uid_;
   snapshot->create_time = session.create_time();
@@ -116,6 +114,9 @@ absl::Status Scheduler::CopyOut(const Session& session, uint64_t after_seq, Snap
   {
     MutexLock lock(&mutex_);
     const SessionState& state = StateOf(session);
+    const ModelVersion& version = ServingOf(model);
+    snapshot->model_version = version.version();
+    snapshot->weights_sha256 = version.parts().weights_sha256;
     snapshot->epoch = state.epoch;
     snapshot->last_seq = state.last_seq;
     snapshot->steps = state.steps;
@@ -196,8 +197,9 @@ absl::Status Scheduler::Fork(Session& session, Session& fork) {
 
 absl::Status Scheduler::Reset(Session& session, const StateValues* state) {
   return InTurn(session, [&] {
-    StatePool& pool = session.model()->pool();
-    absl::Status status = state == nullptr ? pool.Reset(session.slot_) : pool.Write(session.slot_, state->h, state->c);
+    const Model& model = *session.model();
+    absl::Status status = state == nullptr ? model.ResetSlot(*model.current(), session.slot_)
+                                           : model.pool().Write(session.slot_, state->h, state->c);
     if (!status.ok()) return status;
     if (session.ring_ != nullptr) session.ring_->Clear();
     {

@@ -108,10 +108,10 @@ bool Scheduler::RunBatch(bool go_on) {
   PrepareBatch(start);
   absl::Time end = start;
   if (!rows_.empty()) {
-    const Model& model = *ModelOf(*batch_.rows.front());
-    const absl::Status status = backend_->Run(model.device_model(), model.pool(), absl::MakeSpan(rows_));
+    const Work& any = *batch_.rows.front();
+    const absl::Status status = backend_->Run(any.on->device_model(), ModelOf(any)->pool(), absl::MakeSpan(rows_));
     end = clock_->Now();
-    CountBatch(model.counters(), status, end - start);
+    CountBatch(ModelOf(any)->counters(), status, end - start);
     SettleBatch(status, end - start);
   }
   for (const Ending& ending : failed_) ReleaseRow(ending.work);
@@ -180,7 +180,7 @@ absl::Status Scheduler::Prepare(Work* work) {
   work->row.slot = *slot;
   work->own_slot = true;
   if (session != nullptr) return pool.Copy(session->slot_, *slot);
-  if (work->initial_h == nullptr) return absl::OkStatus();
+  if (work->initial_h == nullptr) return work->model->FixInitialState(*work->on, *slot);
   const ModelSpec& spec = work->model->spec();
   return pool.Write(*slot, absl::MakeConstSpan(work->initial_h, spec.h_size()),
                     absl::MakeConstSpan(work->initial_c, spec.c_size()));
@@ -240,6 +240,7 @@ void Scheduler::ReleaseRow(Work* work) {
 
 void Scheduler::Commit(Work* work, absl::Time now) {
   work->timing.queue = work->started - work->accepted;
+  work->result_version = work->on->version();
   if (work->session == nullptr) return;
   Session& session = *work->session;
   SessionState& state = StateOf(session);

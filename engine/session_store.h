@@ -47,9 +47,9 @@ class SessionStore {
   // OK, or SESSION_MOVED / SESSION_FENCED when it was found to be another server's since `time`.
   absl::Status MovedSince(std::string_view model, std::string_view id, absl::Time time) const;
 
-  // Counts one more session, to be followed by Insert or Unreserve. RESOURCE_EXHAUSTED / SESSION_LIMIT, or QUOTA where its
-  // owner has as much as it may. *full is then the model whose bound is reached, "-" where it is the server's, "" where it
-  // is the owner's.
+  // Counts one more session, to be followed by Insert or Unreserve. RESOURCE_EXHAUSTED / SESSION_LIMIT, or QUOTA where
+  // its owner has as much as it may. *full is then the model whose bound is reached, "-" where it is the server's, ""
+  // where it is the owner's.
   absl::Status Reserve(const SessionShare& share, std::string* full);
   void Unreserve(const SessionShare& share);
   // Returns `session`, or the living one that has its name. REQUIRES: reserved, and counted by its model; an insert

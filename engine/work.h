@@ -15,9 +15,10 @@
 
 namespace lstmd {
 
-class Model;    // engine/model.h
-class Session;  // engine/session.h
-struct Turn;    // engine/scheduler.h
+class Model;         // engine/model.h
+class ModelVersion;  // engine/model.h
+class Session;       // engine/session.h
+struct Turn;         // engine/scheduler.h
 struct Work;
 
 // Where the time of a piece of work went; see lstmd.v1.Timing.
@@ -48,6 +49,8 @@ struct Work {
   std::shared_ptr<Session> session;
   std::shared_ptr<Model> model;
 
+  int64_t want_version = 0;  // stateless: NOT_FOUND where the model runs another version by now; 0: any
+
   uint64_t seq = 0;    // see lstmd.v1.StepItem.seq; 0 = unsequenced
   uint64_t epoch = 0;  // 0 = any
   bool end_session = false;
@@ -73,13 +76,15 @@ struct Work {
   uint64_t result_seq = 0;  // last_seq of the session after it
   uint64_t result_epoch = 0;
   uint64_t result_durable_seq = 0;  // last_seq of the session that is safe in the store
+  int64_t result_version = 0;       // of the model, whose weights ran it; 0 where nothing ran
   bool replayed = false;
   Timing timing;
 
   // The scheduler's own, between Submit and OnDone.
   Row row;
-  uint64_t units = 0;     // row.units, worked out once
-  bool own_slot = false;  // row.slot is this work's, not the session's
+  ModelVersion* on = nullptr;  // whose queue it is in or waits for; alive until it has ended
+  uint64_t units = 0;          // row.units, worked out once
+  bool own_slot = false;       // row.slot is this work's, not the session's
   absl::Time accepted;
   absl::Time started;
   Work* next = nullptr;  // in a WorkList (engine/batcher.h)

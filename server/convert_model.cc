@@ -68,7 +68,7 @@ constexpr Pair<v1::ZeroLengthState, ZeroLengthState> kZeroLengthStates[] = {
 constexpr Pair<v1::Model::State, ModelState> kModelStates[] = {
     {v1::Model::AVAILABLE, ModelState::kAvailable}, {v1::Model::LOADING, ModelState::kLoading},
     {v1::Model::READY, ModelState::kReady},         {v1::Model::UNLOADING, ModelState::kUnloading},
-    {v1::Model::FAILED, ModelState::kFailed},
+    {v1::Model::FAILED, ModelState::kFailed},       {v1::Model::RETIRED, ModelState::kRetired},
 };
 
 template <typename Proto, typename Native, size_t kSize>

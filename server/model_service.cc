@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/model_service.h"
 
+#include <optional>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -54,6 +55,31 @@ absl::Status Load(Engine* engine, const Caller& caller, const v1::LoadModelReque
   absl::StatusOr<ModelInfo> info = engine->LoadModel(*name, request.version(), request.device());
   if (!info.ok()) return info.status();
   spdlog::info("loaded {} version {} on {}", info->name, info->version, info->device);
+  ToProto(*info, response);
+  return absl::OkStatus();
+}
+
+absl::Status Update(Engine* engine, const Caller& caller, const v1::UpdateWeightsRequest& request,
+                    v1::Model* response) {
+  absl::StatusOr<std::string_view> name = ReadName(caller, request);
+  if (!name.ok()) return name.status();
+  std::optional<UpdatePolicy> policy;
+  switch (request.policy()) {
+    case v1::UPDATE_POLICY_UNSPECIFIED:
+      break;
+    case v1::UPDATE_POLICY_PIN:
+      policy = UpdatePolicy::kPin;
+      break;
+    case v1::UPDATE_POLICY_FOLLOW:
+      policy = UpdatePolicy::kFollow;
+      break;
+    default:
+      return InvalidArgument("UPDATE_POLICY", absl::StrCat("got ", request.policy(), ", want a value of UpdatePolicy"))
+          .Field("policy");
+  }
+  absl::StatusOr<ModelInfo> info = engine->UpdateModel(*name, request.version(), policy);
+  if (!info.ok()) return info.status();
+  spdlog::info("updated {} to version {} on {}", info->name, info->version, info->device);
   ToProto(*info, response);
   return absl::OkStatus();
 }
@@ -118,11 +144,9 @@ grpc::ServerUnaryReactor* ModelService::UnloadModel(grpc::CallbackServerContext*
 }
 
 grpc::ServerUnaryReactor* ModelService::UpdateWeights(grpc::CallbackServerContext* call,
-                                                      const v1::UpdateWeightsRequest* /*request*/,
-                                                      v1::Model* /*response*/) {
-  return Answer(context_, call, "UpdateWeights", Right::kAdmin, [](const Caller&) {
-    return NotInThisRelease("UpdateWeights", "load the new version beside the old one and unload that");
-  });
+                                                      const v1::UpdateWeightsRequest* request, v1::Model* response) {
+  return AnswerFromPool(context_, context_.model_pool, call, "UpdateWeights", Right::kAdmin,
+                        [=](const Caller& caller) { return Update(context_.engine, caller, *request, response); });
 }
 
 grpc::ServerUnaryReactor* ModelService::GetServerInfo(grpc::CallbackServerContext* call,

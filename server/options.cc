@@ -123,17 +123,10 @@ class Flags {
   }
 
   // One of a few words, the first by default.
-  void AddChoice(const std::string& flag, std::vector<std::string> words, std::function<void(const std::string&)> set,
-                 const std::string& help) {
-    Finish(flag, app_.add_option_function<std::string>(flag, set, help)
-                     ->check(CLI::Validator(
-                         [words](const std::string& text) {
-                           if (std::find(words.begin(), words.end(), text) != words.end()) return std::string();
-                           std::string error = "got '" + text + "', want ";
-                           for (const std::string& word : words) error += (word == words[0] ? "" : " or ") + word;
-                           return error;
-                         },
-                         "", ""))
+  void AddChoice(const std::string& flag, const std::vector<std::string>& words,
+                 std::function<void(const std::string&)> set, const std::string& help) {
+    Finish(flag, app_.add_option_function<std::string>(flag, std::move(set), help)
+                     ->check(CLI::IsMember(words))
                      ->default_str(words[0])
                      ->type_name("POLICY"));
   }
@@ -187,6 +180,15 @@ void AddFlags(CLI::App* app, ServerOptions* options) {
   Flags serving(app, "Serving");
   serving.Add("--repository", &options->engine.repository, "Folder of the models; empty: none is loaded at the start")
       ->type_name("DIR");
+  serving.AddDuration("--watch-repository", &options->watch_repository,
+                      "Look at the repository this often, and serve new versions; 0: never");
+  serving.AddChoice(
+      "--update-policy", {"pin", "follow"},
+      [options](const std::string& text) {
+        options->engine.update_policy = text == "pin" ? UpdatePolicy::kPin : UpdatePolicy::kFollow;
+      },
+      "What becomes of sessions when a new version takes the place of theirs: pin, they stay on it until they "
+      "end; follow, their next step runs on the new weights");
   serving
       .Add("--listen", &options->listen,
            "Where to serve, repeatable: HOST:PORT or unix:PATH. Port 0 takes a free one and prints it")

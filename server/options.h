@@ -42,6 +42,7 @@ struct ServerOptions {
   // A connection without a call for this long is closed. Zero: never.
   absl::Duration max_connection_idle = absl::Hours(1);
   absl::Duration drain_timeout = absl::Seconds(30);
+  absl::Duration watch_repository = absl::ZeroDuration();  // 0: not watched
   std::string log_level = "info";
   std::string log_format = "text";
   absl::Duration slow_request = absl::ZeroDuration();

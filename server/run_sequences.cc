@@ -61,7 +61,11 @@ void RunSequencesCall::AddAll(Lookup lookup) {
       errors_[index] = InItem(status, "sequences", index);
       continue;
     }
-    for (int64_t n = 0; n < item.rows(); ++n) item.Prepare(n, &AddWork(index, static_cast<size_t>(n)));
+    for (int64_t n = 0; n < item.rows(); ++n) {
+      ItemWork& work = AddWork(index, static_cast<size_t>(n));
+      item.Prepare(n, &work);
+      work.want_version = request_.version();
+    }
   }
   Run();
 }
@@ -71,6 +75,7 @@ void RunSequencesCall::OnWorkDone(ItemWork& work, const absl::Status& status) {
     if (errors_[work.item].ok()) errors_[work.item] = InItem(status, "sequences", work.item);
     return;
   }
+  if (work.result_version != 0) response_.set_model_version(work.result_version);
   items_[work.item].Take(work);
 }
 

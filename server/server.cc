@@ -23,6 +23,7 @@
 #include "server/monitor/history.h"
 #include "server/monitor/monitor.h"
 #include "server/oip_service.h"
+#include "server/repository_watcher.h"
 #include "server/session_service.h"
 #include "server/slow_log.h"
 #include "server/stream_registry.h"
@@ -74,10 +75,15 @@ class RunningServer final : public Server {
     context_.drain_timeout = options.drain_timeout;
     history_ = std::make_unique<History>(context_);
     context_.history = history_.get();
+    if (options.watch_repository > absl::ZeroDuration() && !options.engine.repository.empty()) {
+      watcher_ =
+          std::make_unique<RepositoryWatcher>(engine_.get(), options.engine.repository, options.watch_repository);
+    }
   }
 
   ~RunningServer() override {
     guard_.reset();
+    watcher_.reset();
     monitor_.reset();
     if (server_) {
       server_->Shutdown(std::chrono::system_clock::now());
@@ -123,6 +129,7 @@ class RunningServer final : public Server {
   SlowLog slow_log_;
   std::unique_ptr<History> history_;
   std::unique_ptr<Monitor> monitor_;
+  std::unique_ptr<RepositoryWatcher> watcher_;  // nullptr: not watched
   std::vector<std::string> addresses_;
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<ConnectionGuard> guard_;

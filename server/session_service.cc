@@ -56,8 +56,9 @@ absl::StatusOr<UpdatePaths> ReadMask(const v1::UpdateSessionRequest& request) {
     } else if (path == "state") {
       paths.state = true;
     } else {
-      return InvalidArgument("FIELD_MASK", absl::StrCat("got the path '", Printable(path),
-                                                        "', want labels, idle_ttl, expire_time, durability, pinned or state"))
+      return InvalidArgument("FIELD_MASK",
+                             absl::StrCat("got the path '", Printable(path),
+                                          "', want labels, idle_ttl, expire_time, durability, pinned or state"))
           .Field(absl::StrCat("update_mask.paths[", i, "]"))
           .With("path", Printable(path));
     }
@@ -90,7 +91,8 @@ absl::StatusOr<WatchFilter> ReadFilter(const v1::WatchSessionsRequest& request, 
     }
     wanted[static_cast<size_t>(kind)] = true;
   }
-  return [model = std::string(*model), owner = std::string(caller.owner()), wanted](const Session& session, SessionEventKind kind) {
+  return [model = std::string(*model), owner = std::string(caller.owner()), wanted](const Session& session,
+                                                                                    SessionEventKind kind) {
     return wanted[static_cast<size_t>(KindOf(kind))] && (model == "-" || NameOf(ModelOf(session)) == model) &&
            OwnerOf(IdOf(session)) == owner;
   };
@@ -315,9 +317,11 @@ grpc::ServerUnaryReactor* SessionService::CheckpointSession(grpc::CallbackServer
 grpc::ServerWriteReactor<v1::SessionEvent>* SessionService::WatchSessions(grpc::CallbackServerContext* call,
                                                                           const v1::WatchSessionsRequest* request) {
   const absl::StatusOr<Caller> caller = Admit(context_, *call, "WatchSessions", Right::kUse);
-  if (!caller.ok()) return RefuseStream<grpc::ServerWriteReactor<v1::SessionEvent>>(*call, "WatchSessions", caller.status());
+  if (!caller.ok())
+    return RefuseStream<grpc::ServerWriteReactor<v1::SessionEvent>>(*call, "WatchSessions", caller.status());
   absl::StatusOr<WatchFilter> filter = ReadFilter(*request, *caller);
-  if (!filter.ok()) return RefuseStream<grpc::ServerWriteReactor<v1::SessionEvent>>(*call, "WatchSessions", filter.status());
+  if (!filter.ok())
+    return RefuseStream<grpc::ServerWriteReactor<v1::SessionEvent>>(*call, "WatchSessions", filter.status());
   auto* const watch = new WatchCall(context_);
   watch->Start(*std::move(filter));
   return watch;

@@ -51,7 +51,8 @@ absl::Status SessionService::Fork(const Caller& caller, const v1::ForkSessionReq
   return absl::OkStatus();
 }
 
-absl::Status SessionService::Export(const Caller& caller, const v1::ExportSessionRequest& request, v1::SessionSnapshot* response) {
+absl::Status SessionService::Export(const Caller& caller, const v1::ExportSessionRequest& request,
+                                    v1::SessionSnapshot* response) {
   absl::StatusOr<SessionName> name = ParseSessionName(request.name(), caller);
   if (!name.ok()) return PrefixField(name.status(), "name");
   absl::StatusOr<Snapshot> snapshot = context_.engine->ExportSession(name->model, name->key);
@@ -67,11 +68,12 @@ absl::Status SessionService::Export(const Caller& caller, const v1::ExportSessio
   const size_t bytes = response->data().size();
   response->Clear();
   return InvalidArgument("REPLY_TOO_LARGE",
-                           absl::StrCat("the snapshot has ", bytes, " bytes, above the largest message of ",
-                                        context_.limits.max_message_bytes, " (--max-message-size)"));
+                         absl::StrCat("the snapshot has ", bytes, " bytes, above the largest message of ",
+                                      context_.limits.max_message_bytes, " (--max-message-size)"));
 }
 
-absl::Status SessionService::Import(const Caller& caller, const v1::ImportSessionRequest& request, v1::Session* response) {
+absl::Status SessionService::Import(const Caller& caller, const v1::ImportSessionRequest& request,
+                                    v1::Session* response) {
   absl::StatusOr<std::string_view> model = ParseModelName(request.parent(), caller);
   if (!model.ok()) return PrefixField(model.status(), "parent");
   absl::StatusOr<UpdateSessionParams> settings = ReadSettings(request.session());

@@ -36,10 +36,10 @@ struct Context {
   ClientOptions secured_;
 };
 
-void AddModelCommands(CLI::App* app, Context* context);    // models, load, unload, info
-void AddSessionCommands(CLI::App* app, Context* context);  // sessions, create, get, state, reset, delete
-void AddAdminCommands(CLI::App* app, Context* context);    // top, log-level
-void AddDurableCommands(CLI::App* app, Context* context);  // checkpoint, drain
+void AddModelCommands(CLI::App* app, Context* context);     // models, load, update, unload, info
+void AddSessionCommands(CLI::App* app, Context* context);   // sessions, create, get, state, reset, delete
+void AddAdminCommands(CLI::App* app, Context* context);     // top, log-level
+void AddDurableCommands(CLI::App* app, Context* context);   // checkpoint, drain
 void AddSnapshotCommands(CLI::App* app, Context* context);  // fork, export, restore
 void AddWatchCommand(CLI::App* app, Context* context);
 void AddStepCommand(CLI::App* app, Context* context);

@@ -26,7 +26,8 @@ std::string Hint(const absl::Status& status, const Context& context) {
   if (reason == "SESSION_EXISTS") return "lstmctl create --exists-ok takes it as it is; lstmctl reset starts it anew";
   if (reason == "MODEL_IN_USE") return "lstmctl sessions MODEL lists its sessions; lstmctl unload --force ends them";
   if (reason == "TOKEN") return "lstmctl --token-file FILE presents a token; lstmctl token new makes one";
-  if (reason == "WEIGHTS_MISMATCH") return "lstmctl load MODEL --version N loads the version it ran on; --any-weights takes those there are";
+  if (reason == "WEIGHTS_MISMATCH")
+    return "lstmctl load MODEL --version N loads the version it ran on; --any-weights takes those there are";
   if (reason == "NOT_STEPPABLE") return "lstmctl run runs whole sequences";
   if (reason.empty() && absl::StartsWith(status.message(), "cannot reach")) {
     return "start a server with: lstmd --repository DIR --listen " + context.server +

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// lstmctl models, load, unload, info.
+// lstmctl models, load, update, unload, info.
 #include <memory>
 #include <string>
 
@@ -67,6 +67,7 @@ struct ModelArguments {
   std::string model;
   int64_t version = 0;
   std::string device;
+  std::string policy;
   bool force = false;
 };
 
@@ -74,6 +75,17 @@ absl::Status Load(const Context& context, const ModelArguments& arguments) {
   absl::StatusOr<std::unique_ptr<Client>> client = context.Connect();
   if (!client.ok()) return client.status();
   absl::StatusOr<v1::Model> model = (*client)->LoadModel(arguments.model, arguments.version, arguments.device);
+  if (!model.ok()) return model.status();
+  return context.json ? PrintJson(ToJson(*model)) : Print(Details(*model));
+}
+
+absl::Status Update(const Context& context, const ModelArguments& arguments) {
+  const v1::UpdatePolicy policy = arguments.policy == "pin"      ? v1::UPDATE_POLICY_PIN
+                                  : arguments.policy == "follow" ? v1::UPDATE_POLICY_FOLLOW
+                                                                 : v1::UPDATE_POLICY_UNSPECIFIED;
+  absl::StatusOr<std::unique_ptr<Client>> client = context.Connect();
+  if (!client.ok()) return client.status();
+  absl::StatusOr<v1::Model> model = (*client)->UpdateWeights(arguments.model, arguments.version, policy);
   if (!model.ok()) return model.status();
   return context.json ? PrintJson(ToJson(*model)) : Print(Details(*model));
 }
@@ -105,6 +117,20 @@ void AddModelCommands(CLI::App* app, Context* context) {
   load->add_option("--device", arguments->device, "cpu, cuda:0 ...; without: the server chooses");
   load->footer("Example:\n  lstmctl load sunspots --version 2");
   load->callback([=] { context->run = [=] { return Load(*context, *arguments); }; });
+
+  CLI::App* update =
+      app->add_subcommand("update", "Put another version in the place of the one served; sessions live on");
+  update->add_option("MODEL", arguments->model, "The model")->required()->type_name("");
+  update->add_option("--version", arguments->version, "Which version, higher or lower; 0: the highest")
+      ->capture_default_str();
+  update
+      ->add_option("--policy", arguments->policy,
+                   "pin: sessions stay on their weights until they end; follow: their next step runs on the new ones; "
+                   "without: as the server is set")
+      ->check(CLI::IsMember({"pin", "follow"}))
+      ->type_name("POLICY");
+  update->footer("Example:\n  lstmctl update sunspots --version 2 --policy follow");
+  update->callback([=] { context->run = [=] { return Update(*context, *arguments); }; });
 
   CLI::App* unload = app->add_subcommand("unload", "Take a model out of service");
   unload->add_option("MODEL", arguments->model, "The model")->required()->type_name("");

@@ -90,7 +90,8 @@ void AddSnapshotCommands(CLI::App* app, Context* context) {
   fork->footer("Example:\n  lstmctl fork sunspots/alice what-if");
   fork->callback([=] { context->run = [=] { return ForkIt(*context, *arguments); }; });
 
-  CLI::App* save = app->add_subcommand("export", "Write all of a session to a file: state, numbers, replies for repeats");
+  CLI::App* save =
+      app->add_subcommand("export", "Write all of a session to a file: state, numbers, replies for repeats");
   AddSessionArgument(save, &arguments->name);
   save->add_option("FILE", arguments->file, "Where to; -: standard output")->required()->type_name("");
   save->footer("Example:\n  lstmctl export sunspots/alice alice.lsts");

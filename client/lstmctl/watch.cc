@@ -26,9 +26,8 @@ absl::StatusOr<std::vector<v1::SessionEvent::Kind>> Kinds(const std::vector<std:
     std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::toupper(c); });
     v1::SessionEvent::Kind kind;
     if (!v1::SessionEvent::Kind_Parse(name, &kind) || kind == v1::SessionEvent::KIND_UNSPECIFIED) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("--kind: '", name,
-                       "' is none of created, deleted, expired, evicted, unloaded, moved, spilled, restored"));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "--kind: '", name, "' is none of created, deleted, expired, evicted, unloaded, moved, spilled, restored"));
     }
     kinds.push_back(kind);
   }

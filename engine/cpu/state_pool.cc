@@ -19,7 +19,10 @@ constexpr int kMaxFirstSlabBits = 10;
 }  // namespace
 
 CpuStatePool::CpuStatePool(const PackedModel& model)
-    : model_(model),
+    : state_(model.spec.hidden_state_size()),
+      hidden_(model.spec.hidden_size),
+      initial_h_(model.initial_h),
+      initial_c_(model.initial_c),
       cells_(model.spec.cells()),
       h_stride_(model.padded_state()),
       c_stride_(model.padded_hidden()),
@@ -92,34 +95,30 @@ void CpuStatePool::SetToZeros(Slot slot) { std::fill_n(Address(slot), slot_float
 
 absl::Status CpuStatePool::Reset(Slot slot) {
   SetToZeros(slot);
-  if (model_.initial_h.empty()) return absl::OkStatus();
-  return Write(slot, model_.initial_h, model_.initial_c);
+  if (initial_h_.empty()) return absl::OkStatus();
+  return Write(slot, initial_h_, initial_c_);
 }
 
 absl::Status CpuStatePool::Read(Slot slot, absl::Span<float> h, absl::Span<float> c) const {
-  const size_t state = model_.spec.hidden_state_size();
-  const size_t hidden = model_.spec.hidden_size;
-  if (h.size() != cells_ * state || c.size() != cells_ * hidden) {
+  if (h.size() != cells_ * state_ || c.size() != cells_ * hidden_) {
     return Internal("STATE_SIZE", absl::StrCat("state buffers: got ", h.size(), " and ", c.size(), " floats, want ",
-                                               cells_ * state, " and ", cells_ * hidden));
+                                               cells_ * state_, " and ", cells_ * hidden_));
   }
   for (size_t cell = 0; cell < cells_; ++cell) {
-    std::copy_n(this->h(slot, cell), state, h.data() + cell * state);
-    std::copy_n(this->c(slot, cell), hidden, c.data() + cell * hidden);
+    std::copy_n(this->h(slot, cell), state_, h.data() + cell * state_);
+    std::copy_n(this->c(slot, cell), hidden_, c.data() + cell * hidden_);
   }
   return absl::OkStatus();
 }
 
 absl::Status CpuStatePool::Write(Slot slot, absl::Span<const float> h, absl::Span<const float> c) {
-  const size_t state = model_.spec.hidden_state_size();
-  const size_t hidden = model_.spec.hidden_size;
-  if (h.size() != cells_ * state || c.size() != cells_ * hidden) {
+  if (h.size() != cells_ * state_ || c.size() != cells_ * hidden_) {
     return Internal("STATE_SIZE", absl::StrCat("state: got ", h.size(), " and ", c.size(), " floats, want ",
-                                               cells_ * state, " and ", cells_ * hidden));
+                                               cells_ * state_, " and ", cells_ * hidden_));
   }
   for (size_t cell = 0; cell < cells_; ++cell) {
-    std::copy_n(h.data() + cell * state, state, this->h(slot, cell));
-    std::copy_n(c.data() + cell * hidden, hidden, this->c(slot, cell));
+    std::copy_n(h.data() + cell * state_, state_, this->h(slot, cell));
+    std::copy_n(c.data() + cell * hidden_, hidden_, this->c(slot, cell));
   }
   return absl::OkStatus();
 }

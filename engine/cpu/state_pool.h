@@ -21,7 +21,6 @@ namespace lstmd::cpu {
 
 class CpuStatePool : public StatePool {
  public:
-  // `model` outlives the pool.
   explicit CpuStatePool(const PackedModel& model);
   ~CpuStatePool() override;
 
@@ -46,7 +45,10 @@ class CpuStatePool : public StatePool {
   uint64_t SlabSlots(size_t slab) const;
   absl::Status Grow() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  const PackedModel& model_;
+  const size_t state_;                  // P or H
+  const size_t hidden_;                 // H
+  const std::vector<float> initial_h_;  // empty: zeros
+  const std::vector<float> initial_c_;
   const size_t cells_;
   const size_t h_stride_;
   const size_t c_stride_;

@@ -10,30 +10,20 @@
 namespace lstmd::cudnn {
 namespace {
 
-// The pool carries the runner: both belong to one loaded model.
-class ModelState final : public StatePool {
+// Weights with what runs them: buffers and graphs belong to one set of weights.
+class RunnableModel final : public DeviceModel {
  public:
-  ModelState(const Device& device, const CudnnModel& model, const CudnnOptions& options)
-      : pool_(device, model), runner_(device, model, options) {}
+  RunnableModel(const Device& device, std::unique_ptr<CudnnModel> model, const CudnnOptions& options)
+      : model_(std::move(model)), runner_(std::make_unique<Runner>(device, *model_, options)) {}
 
-  absl::StatusOr<Slot> Allocate() override { return pool_.Allocate(); }
-  void Free(Slot slot) override { pool_.Free(slot); }
-  absl::Status Reset(Slot slot) override { return pool_.Reset(slot); }
-  absl::Status Read(Slot slot, absl::Span<float> h, absl::Span<float> c) const override {
-    return pool_.Read(slot, h, c);
-  }
-  absl::Status Write(Slot slot, absl::Span<const float> h, absl::Span<const float> c) override {
-    return pool_.Write(slot, h, c);
-  }
-  absl::Status Copy(Slot from, Slot to) override { return pool_.Copy(from, to); }
-  uint64_t slot_bytes() const override { return pool_.slot_bytes(); }
-  uint64_t pool_bytes() const override { return pool_.pool_bytes(); }
-
-  absl::Status Run(absl::Span<Row* const> rows) { return runner_.Run(pool_, rows); }
+  uint64_t weight_bytes() const override { return model_->weight_bytes(); }
+  const CudnnModel& model() const { return *model_; }
+  // The caller is the only one, as of Backend::Run.
+  Runner& runner() const { return *runner_; }
 
  private:
-  CudnnStatePool pool_;
-  Runner runner_;
+  const std::unique_ptr<CudnnModel> model_;
+  const std::unique_ptr<Runner> runner_;
 };
 
 class CudnnBackend final : public Backend {
@@ -73,16 +63,16 @@ class CudnnBackend final : public Backend {
   absl::StatusOr<std::unique_ptr<DeviceModel>> Load(const ModelSpec& spec, const Weights& weights) override {
     absl::StatusOr<std::unique_ptr<CudnnModel>> model = CudnnModel::Create(*device_, spec, weights);
     if (!model.ok()) return model.status();
-    return std::unique_ptr<DeviceModel>(std::move(*model));
+    return std::unique_ptr<DeviceModel>(std::make_unique<RunnableModel>(*device_, *std::move(model), options_));
   }
 
   absl::StatusOr<std::unique_ptr<StatePool>> CreateStatePool(const DeviceModel& model) override {
     return std::unique_ptr<StatePool>(
-        std::make_unique<ModelState>(*device_, static_cast<const CudnnModel&>(model), options_));
+        std::make_unique<CudnnStatePool>(*device_, static_cast<const RunnableModel&>(model).model()));
   }
 
-  absl::Status Run(const DeviceModel&, StatePool& pool, absl::Span<Row* const> rows) override {
-    return static_cast<ModelState&>(pool).Run(rows);
+  absl::Status Run(const DeviceModel& model, StatePool& pool, absl::Span<Row* const> rows) override {
+    return static_cast<const RunnableModel&>(model).runner().Run(static_cast<CudnnStatePool&>(pool), rows);
   }
 
   // Libraries choose their kernels by the size of the batch.

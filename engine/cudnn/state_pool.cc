@@ -15,7 +15,7 @@ constexpr size_t kSlabBytes = size_t{16} << 20;
 
 CudnnStatePool::CudnnStatePool(const Device& device, const CudnnModel& model)
     : device_(device),
-      model_(model),
+      initial_row_(model.initial_row()),
       row_size_(model.row_size()),
       slots_per_slab_(std::clamp<size_t>(kSlabBytes / (row_size_ * sizeof(float)), 16, 65536)) {}
 
@@ -53,7 +53,7 @@ void CudnnStatePool::Free(Slot slot) {
 }
 
 absl::Status CudnnStatePool::Reset(Slot slot) {
-  return device_.CopyNow(row(slot), model_.initial_row().data(), row_size_ * sizeof(float));
+  return device_.CopyNow(row(slot), initial_row_.data(), row_size_ * sizeof(float));
 }
 
 absl::Status CudnnStatePool::Read(Slot slot, absl::Span<float> h, absl::Span<float> c) const {

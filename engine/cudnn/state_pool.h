@@ -34,7 +34,7 @@ class CudnnStatePool final : public StatePool {
   static constexpr size_t kMaxSlabs = 4096;
 
   const Device& device_;
-  const CudnnModel& model_;
+  const std::vector<float> initial_row_;
   const size_t row_size_;
   const size_t slots_per_slab_;
   mutable Mutex mutex_;

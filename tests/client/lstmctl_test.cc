@@ -204,8 +204,9 @@ TEST_F(LstmctlServerTest, WrongUseExitsWithTwo) {
 
 TEST_F(LstmctlServerTest, HelpOfEverySubcommandHasAnExample) {
   const std::string all = RunProcess({LSTMCTL, "--help"}, folder_).out;
-  for (const char* const name : {"models", "info", "load", "unload", "sessions", "create", "get", "state", "reset",
-                                 "delete", "fork", "export", "restore", "watch", "step", "stream", "run", "bench", "import", "checkpoint", "drain"}) {
+  for (const char* const name : {"models", "info",  "load",   "update", "unload",     "sessions", "create", "get",
+                                 "state",  "reset", "delete", "fork",   "export",     "restore",  "watch",  "step",
+                                 "stream", "run",   "bench",  "import", "checkpoint", "drain"}) {
     EXPECT_THAT(all, HasSubstr(std::string("\n  ") + name + " "));
     const ProcessResult help = RunProcess({LSTMCTL, name, "--help"}, folder_);
     EXPECT_EQ(help.exit_status, 0);

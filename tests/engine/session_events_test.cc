@@ -17,7 +17,7 @@ namespace {
 using ::testing::ElementsAre;
 
 const char* KindName(SessionEventKind kind) {
-  static const char* const kNames[] = {"created", "deleted", "expired", "evicted", "unloaded",
+  static const char* const kNames[] = {"created", "deleted", "expired",  "evicted", "unloaded",
                                        "moved",   "spilled", "restored", "missed"};
   return kNames[static_cast<size_t>(kind)];
 }
@@ -28,8 +28,7 @@ class Listener {
   Listener(Engine& engine, std::function<bool(const Session&, SessionEventKind)> filter, size_t capacity = 1000)
       : watch_(engine.session_events().Watch(std::move(filter), capacity, [this] { Hear(); })) {}
   // All events.
-  explicit Listener(Engine& engine)
-      : Listener(engine, [](const Session&, SessionEventKind) { return true; }) {}
+  explicit Listener(Engine& engine) : Listener(engine, [](const Session&, SessionEventKind) { return true; }) {}
 
   SessionWatch& watch() { return *watch_; }
   std::vector<SessionEvent> WaitFor(size_t count) {
@@ -40,7 +39,8 @@ class Listener {
   std::vector<std::string> Lines(size_t count) {
     std::vector<std::string> lines;
     for (const SessionEvent& event : WaitFor(count)) {
-      lines.push_back(absl::StrCat(KindName(event.kind), event.missed == 0 ? " " + event.id : absl::StrCat(event.missed)));
+      lines.push_back(
+          absl::StrCat(KindName(event.kind), event.missed == 0 ? " " + event.id : absl::StrCat(event.missed)));
     }
     return lines;
   }
@@ -119,8 +119,8 @@ TEST_F(SessionEventsTest, AFilterChoosesByModelAndKind) {
 
 TEST_F(SessionEventsTest, ASlowWatchIsToldWhatItMissedAndGoesOn) {
   std::atomic<int> wakes{0};
-  const auto watch = engine_->session_events().Watch([](const Session&, SessionEventKind) { return true; }, 3,
-                                                     [&wakes] { ++wakes; });
+  const auto watch =
+      engine_->session_events().Watch([](const Session&, SessionEventKind) { return true; }, 3, [&wakes] { ++wakes; });
   for (int k = 0; k < 8; ++k) NewSession(absl::StrCat("s", k));
   // Room for one, but what was missed stands before anything new.
   ASSERT_EQ(watch->Take(1).size(), 1u);

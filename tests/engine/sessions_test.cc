@@ -349,7 +349,8 @@ TEST_F(SessionsTest, PagesHoldWhileSessionsComeAndGo) {
   EXPECT_EQ(all->items.back().model, "n");
   EXPECT_EQ(all->items.size(), engine_->Stats().sessions);
   const auto first = engine_->ListSessions({"m", "", {}, 7, ""});
-  EXPECT_EQ(Shown(engine_->ListSessions({"-", "", {}, 7, first->next_token}).status()), "INVALID_ARGUMENT / PAGE_TOKEN");
+  EXPECT_EQ(Shown(engine_->ListSessions({"-", "", {}, 7, first->next_token}).status()),
+            "INVALID_ARGUMENT / PAGE_TOKEN");
   EXPECT_EQ(Shown(engine_->ListSessions({"m", "", {}, 7, "junk"}).status()), "INVALID_ARGUMENT / PAGE_TOKEN");
   EXPECT_TRUE(engine_->ListSessions({"nobody", "", {}, 7, ""})->items.empty());
 }

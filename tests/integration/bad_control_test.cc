@@ -202,6 +202,13 @@ TEST_F(BadControlTest, Models) {
   const auto list = [this](std::function<void(v1::ListModelsRequest&)> fill) {
     return Call<Models, v1::ListModelsRequest, v1::ListModelsResponse>(models_.get(), &Models::ListModels, fill);
   };
+  const auto update = [this](std::function<void(v1::UpdateWeightsRequest&)> fill) {
+    return Call<Models, v1::UpdateWeightsRequest, v1::Model>(models_.get(), &Models::UpdateWeights,
+                                                             [fill](v1::UpdateWeightsRequest& r) {
+                                                               r.set_name("models/m");
+                                                               fill(r);
+                                                             });
+  };
   Expect({
       {"unload with live sessions", unload([](auto& r) { r.set_name("models/m"); }),
        "FAILED_PRECONDITION / MODEL_IN_USE"},
@@ -223,9 +230,13 @@ TEST_F(BadControlTest, Models) {
        "NOT_FOUND / MODEL_NOT_FOUND"},
       {"list: junk token", list([](auto& r) { r.set_page_token("junk"); }),
        "INVALID_ARGUMENT / PAGE_TOKEN at page_token"},
-      {"update weights",
-       Call<Models, v1::UpdateWeightsRequest, v1::Model>(models_.get(), &Models::UpdateWeights, [](auto&) {}),
-       "UNIMPLEMENTED / NOT_IN_THIS_RELEASE"},
+      {"update: unknown", update([](auto& r) { r.set_name("models/none"); }), "NOT_FOUND / MODEL_NOT_FOUND"},
+      {"update: name", update([](auto& r) { r.set_name("m"); }), "INVALID_ARGUMENT / RESOURCE_NAME at name"},
+      {"update: negative version", update([](auto& r) { r.set_version(-1); }),
+       "INVALID_ARGUMENT / MODEL_VERSION at version"},
+      {"update: policy", update([](auto& r) { r.set_policy(static_cast<v1::UpdatePolicy>(9)); }),
+       "INVALID_ARGUMENT / UPDATE_POLICY at policy"},
+      {"update: no repository", update([](auto& r) { r.set_version(2); }), "NOT_FOUND / MODEL_NOT_FOUND"},
       {"drain: negative timeout",
        Call<Models, v1::DrainRequest, v1::DrainResponse>(models_.get(), &Models::Drain,
                                                          [](auto& r) { r.mutable_timeout()->set_seconds(-1); }),

@@ -48,11 +48,16 @@ TEST(OptionsTest, BoundsOfModelsAndTheirPolicy) {
   EXPECT_EQ(sessions.max_sessions_of_model, (decltype(sessions.max_sessions_of_model){{"other", 0}, {"sunspots", 7}}));
   EXPECT_TRUE(sessions.evict_least_recently_used);
   EXPECT_EQ(sessions.watch_buffer, 9u);
+  const Parsed follow = Parse({"--update-policy", "follow", "--watch-repository", "10s"});
+  ASSERT_TRUE(follow.options) << follow.err;
+  EXPECT_EQ(follow.options->engine.update_policy, UpdatePolicy::kFollow);
+  EXPECT_EQ(follow.options->watch_repository, absl::Seconds(10));
+  EXPECT_EQ(Parse({}).options->engine.update_policy, UpdatePolicy::kPin);
   EXPECT_EQ(Parse({}).options->engine.sessions.max_sessions_per_model, UINT64_MAX);
   EXPECT_FALSE(Parse({}).options->engine.sessions.evict_least_recently_used);
   EXPECT_THAT(Parse({"--max-sessions-per-model", "a/b=1"}).err, HasSubstr("want N or NAME=N"));
   EXPECT_THAT(Parse({"--max-sessions-per-model", "m=-1"}).err, HasSubstr("want N or NAME=N"));
-  EXPECT_THAT(Parse({"--session-eviction", "fifo"}).err, HasSubstr("got 'fifo', want refuse or lru"));
+  EXPECT_THAT(Parse({"--session-eviction", "fifo"}).err, HasSubstr("fifo not in {refuse,lru}"));
 }
 
 TEST(OptionsTest, EveryKindOfValue) {

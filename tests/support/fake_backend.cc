@@ -8,22 +8,29 @@
 #include "engine/errors.h"
 
 namespace lstmd {
-namespace {
 
 class FakeModel final : public DeviceModel {
  public:
-  FakeModel(const ModelSpec& spec, const Weights& weights)
+  FakeModel(const ModelSpec& spec, const Weights& weights, std::shared_ptr<FakeControl> control)
       : spec(spec),
         h(weights.initial_h.data(), weights.initial_h.data() + weights.initial_h.size()),
-        c(weights.initial_c.data(), weights.initial_c.data() + weights.initial_c.size()) {
+        c(weights.initial_c.data(), weights.initial_c.data() + weights.initial_c.size()),
+        control_(std::move(control)) {
     h.resize(spec.h_size());
     c.resize(spec.c_size());
+    ++control_->live_models_;
   }
+  ~FakeModel() override { --control_->live_models_; }
   uint64_t weight_bytes() const override { return 4096; }
 
   const ModelSpec spec;
   std::vector<float> h, c;  // initial
+
+ private:
+  const std::shared_ptr<FakeControl> control_;
 };
+
+namespace {
 
 // Must be carried from call to call.
 class FakeScratch final : public RowScratch {
@@ -41,7 +48,7 @@ class FakePool final : public StatePool {
   };
 
   FakePool(const FakeModel& model, std::shared_ptr<FakeControl> control)
-      : model_(model), control_(std::move(control)) {}
+      : h_(model.h), c_(model.c), control_(std::move(control)) {}
 
   absl::StatusOr<Slot> Allocate() override {
     if (absl::Status status = control_->StartPoolCall(); !status.ok()) return status;
@@ -53,7 +60,7 @@ class FakePool final : public StatePool {
     size_t slot = 0;
     while (slot < slots_.size() && slots_[slot]->live) ++slot;
     if (slot == slots_.size()) slots_.push_back(std::make_unique<State>());
-    *slots_[slot] = {true, model_.h, model_.c};
+    *slots_[slot] = {true, h_, c_};
     return static_cast<Slot>(slot);
   }
   void Free(Slot slot) override {
@@ -63,7 +70,7 @@ class FakePool final : public StatePool {
     state->live = false;
     --control_->live_slots_;
   }
-  absl::Status Reset(Slot slot) override { return Write(slot, model_.h, model_.c); }
+  absl::Status Reset(Slot slot) override { return Write(slot, h_, c_); }
   absl::Status Read(Slot slot, absl::Span<float> h, absl::Span<float> c) const override {
     if (absl::Status status = control_->StartPoolCall(); !status.ok()) return status;
     State* const state = Get(slot);
@@ -89,7 +96,7 @@ class FakePool final : public StatePool {
     target->c = source->c;
     return absl::OkStatus();
   }
-  uint64_t slot_bytes() const override { return sizeof(float) * (model_.h.size() + model_.c.size()); }
+  uint64_t slot_bytes() const override { return sizeof(float) * (h_.size() + c_.size()); }
   uint64_t pool_bytes() const override {
     MutexLock lock(&mutex_);
     return slot_bytes() * slots_.size();
@@ -106,7 +113,7 @@ class FakePool final : public StatePool {
   }
 
  private:
-  const FakeModel& model_;
+  const std::vector<float> h_, c_;  // initial
   const std::shared_ptr<FakeControl> control_;
   mutable Mutex mutex_;
   std::vector<std::unique_ptr<State>> slots_ ABSL_GUARDED_BY(mutex_);
@@ -239,7 +246,7 @@ absl::Status FakeBackend::Supports(const ModelSpec& spec) const {
 
 absl::StatusOr<std::unique_ptr<DeviceModel>> FakeBackend::Load(const ModelSpec& spec, const Weights& weights) {
   if (absl::Status status = control_->StartLoad(); !status.ok()) return status;
-  return std::make_unique<FakeModel>(spec, weights);
+  return std::make_unique<FakeModel>(spec, weights, control_);
 }
 
 absl::StatusOr<std::unique_ptr<StatePool>> FakeBackend::CreateStatePool(const DeviceModel& model) {

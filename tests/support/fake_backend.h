@@ -58,6 +58,8 @@ class FakeControl {
   // Slots of all pools may be this many. RESOURCE_EXHAUSTED / DEVICE_MEMORY above.
   void set_max_slots(int64_t slots) { max_slots_ = slots; }
   int64_t live_slots() const { return live_slots_; }
+  // Loaded and not freed.
+  int64_t live_models() const { return live_models_; }
   // Backend::any_thread; false at first.
   void set_any_thread(bool any_thread) { any_thread_ = any_thread; }
 
@@ -67,6 +69,7 @@ class FakeControl {
 
  private:
   friend class FakeBackend;
+  friend class FakeModel;
   friend class FakePool;
 
   struct Failure {
@@ -82,6 +85,7 @@ class FakeControl {
 
   std::atomic<int64_t> max_slots_{INT64_MAX};
   std::atomic<int64_t> live_slots_{0};
+  std::atomic<int64_t> live_models_{0};
   std::atomic<bool> any_thread_{false};
   mutable Mutex mutex_;
   CondVar changed_;
