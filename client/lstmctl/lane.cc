@@ -166,6 +166,7 @@ class StreamLane final : public Lane {
   void Close() override {
     absl::Status status;
     for (const uint32_t handle : handles_) {
+      WaitForDeletes();
       if (status.ok()) status = stream_->Unbind(handle, /*delete_session=*/true);
     }
     if (status.ok()) status = stream_->Finish();
@@ -182,19 +183,43 @@ class StreamLane final : public Lane {
  private:
   void OpenStream() {
     constexpr uint32_t kUnbounded = UINT32_MAX;  // the loop is closed: the lane itself bounds it
-    const auto on_failure = [this](uint32_t, const absl::Status& status) { CountError(status); };
+    const auto on_failure = [this](uint32_t, const absl::Status& status) {
+      CountError(status);
+      Deleted();
+    };
+    const auto on_event = [this](const v1::SessionEvent& event) {
+      if (event.kind() == v1::SessionEvent::DELETED) Deleted();
+    };
     if constexpr (std::is_same_v<S, ResumableStream>) {
       ResumeOptions stream;
       stream.max_in_flight = kUnbounded;
       stream.on_failure = on_failure;
+      stream.on_event = on_event;
       stream_ = client_->OpenResumableStream(std::move(stream));
     } else {
       StreamOptions stream;
       stream.max_in_flight = kUnbounded;
       stream.coalesce = options_.coalesce;
       stream.on_failure = on_failure;
+      stream.on_event = on_event;
       stream_ = client_->OpenStream(std::move(stream));
     }
+  }
+
+  // A server takes only so many deletions at once. One that is not answered in time is not waited for.
+  void WaitForDeletes() {
+    constexpr uint32_t kDeletes = 1000;
+    const int64_t until = NowNanos() + 10'000'000'000;
+    MutexLock lock(&deletes_mutex_);
+    while (deletes_ >= kDeletes && NowNanos() < until)
+      deletes_changed_.WaitFor(&deletes_mutex_, absl::Milliseconds(100));
+    ++deletes_;
+  }
+
+  void Deleted() {
+    MutexLock lock(&deletes_mutex_);
+    if (deletes_ > 0) --deletes_;
+    deletes_changed_.SignalAll();
   }
 
   void CountRecoveries() {
@@ -215,8 +240,11 @@ class StreamLane final : public Lane {
     if (!sent.ok()) Abort(flight, sent);
   }
 
-  std::unique_ptr<S> stream_;
   std::vector<uint32_t> handles_;
+  Mutex deletes_mutex_;
+  CondVar deletes_changed_;
+  uint32_t deletes_ ABSL_GUARDED_BY(deletes_mutex_) = 0;  // on their way
+  std::unique_ptr<S> stream_;                             // last: it calls back
 };
 
 class UnaryLane final : public Lane {

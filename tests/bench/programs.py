@@ -14,9 +14,14 @@ def program(name):
     return os.path.join(BIN, name)
 
 
-def call_json(command, timeout=300):
-    """Runs a command and returns its last line of output that is JSON (or all of it)."""
+def call_json(command, timeout=300, clean_up_may_fail=False):
+    """Runs a command and returns what it writes, as JSON. clean_up_may_fail: lstmctl bench whose steps were all answered
+    will do, even if it could not delete its sessions (the server goes anyway)."""
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=timeout)
+    if done.returncode == 1 and clean_up_may_fail:
+        report, _ = json.JSONDecoder().raw_decode(done.stdout)
+        if report.get("replies") == report.get("requests") and "create, change or delete" in report.get("first_error", ""):
+            return report
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command)}: exit status {done.returncode}\n{done.stdout}{done.stderr}")
     return json.loads(done.stdout)
@@ -85,7 +90,7 @@ class Lstmd(Process):
                 command.append(f"--{name.replace('_', '-')}")
             elif value is not None and value is not False:
                 command += [f"--{name.replace('_', '-')}", str(value)]
-        report = call_json(command)
+        report = call_json(command, clean_up_may_fail=options.get("sessions", 0) > 1000)
         report["p50"], report["p99"] = (1e3 * report["latency_ms"][q] for q in ("p50", "p99"))
         report["messages_per_second"] = report["messages"] / report["seconds"]
         return report
