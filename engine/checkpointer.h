@@ -49,6 +49,7 @@ struct Save {
   enum class Kind : uint8_t {
     kReply,   // `work` is done and has the session; its reply waits
     kBefore,  // `work` has the session, and may run when what came before it is safe
+    kGap,     // `work` has the session, and is ahead of it: whether the session is still ours
     kCopy,    // a place in the lane was reached: it is given back as soon as the state is copied
     kLeave,   // same: the session is given up here, for whoever claims it
     kErase,   // same: the session has ended
@@ -56,7 +57,7 @@ struct Save {
   };
   Kind kind = Kind::kCopy;
   std::shared_ptr<Session> session;
-  Work* work = nullptr;            // kReply, kBefore
+  Work* work = nullptr;            // kReply, kBefore, kGap
   Turn* turn = nullptr;            // kCopy, kLeave, kErase: the place, owned
   std::shared_ptr<SaveCall> call;  // who waits, if somebody does
   bool erase = false;              // out of the store, not into it

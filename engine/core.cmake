@@ -27,6 +27,8 @@ add_library(lstmd_engine STATIC
   ready_queue.cc
   scheduler.cc
   scheduler_durable.cc
+  scheduler_idle.cc
+  scheduler_saves.cc
   scheduler_sessions.cc
   scheduler_spill.cc
   scheduler_worker.cc

@@ -220,6 +220,10 @@ class Scheduler {
   bool Hold(Work* work) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Same, whether it may not even run before.
   bool HoldBack(Work* work) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Same, whether the error `status` of `work` has to wait for the store: what is ahead of the session here, in number or
+  // epoch, may only be so because another server has stepped it meanwhile.
+  bool HoldError(Work* work, const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void PushSave(Work* work, Save::Kind kind) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void AskForSave(const std::shared_ptr<Session>& session, Save::Kind kind, const std::shared_ptr<SaveCall>& call)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void GrantSave(Turn* turn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

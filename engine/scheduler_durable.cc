@@ -14,7 +14,6 @@
 #include "engine/checkpointer.h"
 #include "engine/errors.h"
 #include "engine/names.h"
-#include "engine/random_bits.h"
 #include "engine/scheduler.h"
 
 namespace lstmd {
@@ -140,12 +139,24 @@ bool Scheduler::Hold(Work* work) {
 bool Scheduler::HoldBack(Work* work) {
   const DurableState* const durable = StateOf(*work->session).durable.get();
   if (durable == nullptr || !durable->failed || Unsafe(StateOf(*work->session)) == 0) return false;
+  PushSave(work, Save::Kind::kBefore);
+  return true;
+}
+
+bool Scheduler::HoldError(Work* work, const absl::Status& status) {
+  const SessionState& state = StateOf(*work->session);
+  if (state.durable == nullptr || !state.durable->stored || stopping_ || state.refuse_queued) return false;
+  const bool ahead = absl::IsOutOfRange(status) || (absl::IsAborted(status) && work->epoch > state.epoch);
+  if (ahead) PushSave(work, Save::Kind::kGap);
+  return ahead;
+}
+
+void Scheduler::PushSave(Work* work, Save::Kind kind) {
   Save save;
-  save.kind = Save::Kind::kBefore;
+  save.kind = kind;
   save.session = work->session;
   save.work = work;
   checkpointer_->Push(std::move(save));
-  return true;
 }
 
 void Scheduler::BeginSave(Save* save) {
@@ -274,6 +285,17 @@ void Scheduler::EndTurn(Save* save, Endings* endings) {
         EndAtHead(save->work, moved ? save->status : NotSafe(save->status, session, false), endings);
       }
       return;
+    case Save::Kind::kGap: {
+      absl::Status status = save->status;
+      if (!status.ok() && session.end() != SessionEnd::kMoved) status = NotSafe(status, session, false);
+      // Ours still, so the error stands.
+      if (status.ok() && Resolve(session, save->work, &status)) {
+        MakeReady(save->work);
+      } else {
+        EndAtHead(save->work, std::move(status), endings);
+      }
+      return;
+    }
     case Save::Kind::kCopy:
     case Save::Kind::kLeave:
     case Save::Kind::kErase:
@@ -283,112 +305,6 @@ void Scheduler::EndTurn(Save* save, Endings* endings) {
     case Save::Kind::kReply:
       Advance(session, StateOf(session).lane.Leave(), endings);
   }
-}
-
-absl::Status Scheduler::SaveInTurn(Session& session, bool erase) {
-  Save save;
-  save.kind = Save::Kind::kCall;
-  save.session = session.shared_from_this();
-  save.call = std::make_shared<SaveCall>();
-  save.erase = erase;
-  const std::shared_ptr<SaveCall> call = save.call;
-  call->Begin();
-  checkpointer_->Push(std::move(save));
-  call->Wait(0, absl::InfiniteFuture());
-  return call->error();
-}
-
-bool Scheduler::IsDurable(const Session& session) const {
-  MutexLock lock(&mutex_);
-  return StateOf(session).durable != nullptr;
-}
-
-absl::Status Scheduler::SaveChange(Session& session) {
-  {
-    MutexLock lock(&mutex_);
-    SessionState& state = StateOf(session);
-    if (state.durable == nullptr) return absl::OkStatus();
-    ++state.durable->changes;
-    // The replies may be none, or others, and the numbers lower.
-    state.durable->all_replies = true;
-    state.durable->durable_seq = std::min(state.durable->durable_seq, state.last_seq);
-    if (state.durable->durability == Durability::kNone) return absl::OkStatus();
-  }
-  return SaveInTurn(session, false);
-}
-
-absl::Status Scheduler::Checkpoint(Session& session) {
-  return InTurn(
-      session,
-      [&] {
-        {
-          MutexLock lock(&mutex_);
-          SessionState& state = StateOf(session);
-          if (state.durable == nullptr) {
-            state.durable = std::make_unique<DurableState>();
-            state.durable->claim = RandomBits();
-          }
-        }
-        return SaveInTurn(session, false);
-      },
-      true);
-}
-
-absl::Status Scheduler::SetDurability(Session& session, Durability durability) {
-  return InTurn(
-      session,
-      [&]() -> absl::Status {
-        bool was = false;
-        {
-          MutexLock lock(&mutex_);
-          SessionState& state = StateOf(session);
-          was = state.durable != nullptr;
-          if (!was && durability == Durability::kNone) return absl::OkStatus();
-          if (!was) {
-            state.durable = std::make_unique<DurableState>();
-            state.durable->claim = RandomBits();
-          }
-          state.durable->durability = durability;
-        }
-        // What the store had is of no use to one that goes on without it.
-        return SaveInTurn(session, durability == Durability::kNone);
-      },
-      true);
-}
-
-absl::Status Scheduler::EraseInStore(Session& session) {
-  return InTurn(
-      session,
-      [&] {
-        absl::Status status = SaveInTurn(session, true);
-        MutexLock lock(&mutex_);
-        if (status.ok() && session.end() == SessionEnd::kNone) {
-          EndSession(session, SessionEnd::kDeleted);
-          StateOf(session).refuse_queued = true;
-        }
-        return status;
-      },
-      true);
-}
-
-void Scheduler::Forget(const std::shared_ptr<Session>& session) {
-  MutexLock lock(&mutex_);
-  const DurableState* const durable = StateOf(*session).durable.get();
-  if (durable != nullptr && durable->tried && !stopping_) AskForSave(session, Save::Kind::kErase, nullptr);
-}
-
-bool Scheduler::Leave(const std::shared_ptr<Session>& session, const std::shared_ptr<SaveCall>& call) {
-  MutexLock lock(&mutex_);
-  SessionState& state = StateOf(*session);
-  if (session->end() != SessionEnd::kNone || stopping_) return false;
-  if (state.durable == nullptr) {
-    state.durable = std::make_unique<DurableState>();
-    state.durable->claim = RandomBits();
-  }
-  leaving_ = true;
-  call->Begin();
-  AskForSave(session, Save::Kind::kLeave, call);
-  return true;
 }
 
 }  // namespace lstmd

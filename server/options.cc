@@ -9,7 +9,7 @@
 #include "CLI/CLI.hpp"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
-#include "engine/memory_budget.h"
+#include "server/flags.h"
 #include "server/version.h"
 
 namespace lstmd::server {
@@ -34,13 +34,6 @@ constexpr char kFooter[] =
     "4 a device was lost while serving; a new process can use it again.";
 
 constexpr char kMetricsListen[] = "127.0.0.1:8002";
-
-// "--drain-timeout" to "LSTMD_DRAIN_TIMEOUT".
-std::string EnvironmentName(const std::string& flag) {
-  std::string name = "LSTMD_";
-  for (const char c : flag.substr(2)) name += c == '-' ? '_' : static_cast<char>(std::toupper(c));
-  return name;
-}
 
 std::string CheckListen(const std::string& address) {
   if (address.rfind("unix:", 0) == 0) return address.size() > 5 ? "" : "want a path after unix:";
@@ -69,111 +62,6 @@ std::string CheckDevice(const std::string& devices) {
     if (!seen.insert(device).second) return "got '" + device + "' twice";
   }
   return "";
-}
-
-// Adds flags of one group, each with its place in the environment.
-class Flags {
- public:
-  Flags(CLI::App* app, std::string group) : app_(*app), group_(std::move(group)) {}
-
-  template <typename T>
-  CLI::Option* Add(const std::string& flag, T* value, const std::string& help) {
-    return Finish(flag, app_.add_option(flag, *value, help)->capture_default_str());
-  }
-
-  void AddDuration(const std::string& flag, absl::Duration* value, const std::string& help) {
-    const auto check = [](const std::string& text) {
-      absl::Duration parsed;
-      const bool good = absl::ParseDuration(text, &parsed) && parsed >= absl::ZeroDuration();
-      return good ? std::string() : "got '" + text + "', want a duration such as 250ms, 30s or 1h; 0 or more";
-    };
-    const auto set = [value](const std::string& text) { (void)absl::ParseDuration(text, value); };
-    Finish(flag, app_.add_option_function<std::string>(flag, set, help)
-                     ->check(CLI::Validator(check, "", ""))
-                     ->default_str(absl::FormatDuration(*value))
-                     ->type_name("DURATION"));
-  }
-
-  // A size, or "auto".
-  void AddMemory(const std::string& flag, uint64_t* value, const std::string& help) {
-    *value = AvailableBytes() / 100 * 85;
-    Finish(flag,
-           app_.add_option(flag, *value, help)
-               ->transform([value](const std::string& text) { return text == "auto" ? std::to_string(*value) : text; })
-               ->transform(CLI::AsSizeValue(false))
-               ->default_str("auto")
-               ->type_name("SIZE"));
-  }
-
-  void AddFlag(const std::string& flag, bool* value, const std::string& help) {
-    Finish(flag, app_.add_flag(flag, *value, help));
-  }
-
-  // `read` takes one value, and answers what is wrong with it.
-  void AddList(const std::string& flag, std::function<std::string(const std::string&)> read, const std::string& help,
-               const std::string& type) {
-    const auto set = [read](const std::vector<std::string>& values) {
-      for (const std::string& value : values) (void)read(value);
-    };
-    Finish(flag, app_.add_option_function<std::vector<std::string>>(flag, set, help)
-                     ->check(CLI::Validator([read](const std::string& text) { return read(text); }, "", ""))
-                     ->type_name(type)
-                     ->expected(1)
-                     ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll));
-  }
-
-  // One of a few words, the first by default.
-  void AddChoice(const std::string& flag, const std::vector<std::string>& words,
-                 std::function<void(const std::string&)> set, const std::string& help) {
-    Finish(flag, app_.add_option_function<std::string>(flag, std::move(set), help)
-                     ->check(CLI::IsMember(words))
-                     ->default_str(words[0])
-                     ->type_name("POLICY"));
-  }
-
-  template <typename T>
-  CLI::Option* AddSize(const std::string& flag, T* value, const std::string& help) {
-    return Add(flag, value, help)->transform(CLI::AsSizeValue(false))->type_name("SIZE");
-  }
-
- private:
-  CLI::Option* Finish(const std::string& flag, CLI::Option* option) {
-    return option->group(group_)->envname(EnvironmentName(flag));
-  }
-
-  CLI::App& app_;
-  const std::string group_;
-};
-
-// "N" for every model, "NAME=N" for one.
-std::string ReadModelBound(const std::string& text, SessionOptions* session) {
-  const size_t at = text.find('=');
-  const std::string name = at == std::string::npos ? "" : text.substr(0, at);
-  uint64_t bound = 0;
-  if (!absl::SimpleAtoi(text.substr(at == std::string::npos ? 0 : at + 1), &bound) ||
-      (at != std::string::npos && !IsValidModelName(name))) {
-    return "got '" + text + "', want N or NAME=N with the name of a model";
-  }
-  if (at == std::string::npos) {
-    session->max_sessions_per_model = bound;
-  } else {
-    session->max_sessions_of_model[name] = bound;
-  }
-  return "";
-}
-
-void AddSessionBounds(Flags* flags, SessionOptions* session) {
-  flags->AddList(
-      "--max-sessions-per-model", [session](const std::string& text) { return ReadModelBound(text, session); },
-      "Sessions of each model, or NAME=N of one; repeatable. Without: no bound but --max-sessions", "[NAME=]N");
-  flags->AddChoice(
-      "--session-eviction", {"refuse", "lru"},
-      [session](const std::string& text) { session->evict_least_recently_used = text == "lru"; },
-      "At such a bound: refuse the new session, or evict the one unused for longest that is idle");
-  flags
-      ->Add("--watch-buffer", &session->watch_buffer,
-            "Events that may wait for one WatchSessions client; a slower one is told how many it missed")
-      ->check(CLI::Range(1, 1 << 20));
 }
 
 void AddFlags(CLI::App* app, ServerOptions* options) {
@@ -303,47 +191,8 @@ void AddFlags(CLI::App* app, ServerOptions* options) {
            "Work waiting in one session; above it RESOURCE_EXHAUSTED")
       ->check(CLI::Range(1, std::numeric_limits<int>::max()));
 
-  Flags sessions(app, "Sessions");
-  SessionOptions& session = options->engine.sessions;
-  sessions.Add("--max-sessions", &session.max_sessions, "Sessions of all models; above it RESOURCE_EXHAUSTED")
-      ->check(CLI::NonNegativeNumber);
-  AddSessionBounds(&sessions, &session);
-  sessions.AddDuration("--session-idle-ttl", &session.idle_ttl,
-                       "A session without a step for this long ends, unless it says otherwise; 0: never");
-  sessions.Add("--replay-ring", &session.replay_ring, "Replies kept per session for repeated sequenced steps")
-      ->check(CLI::Range(0, 65536));
-  sessions.AddDuration("--tombstone-ttl", &session.tombstone_ttl,
-                       "How long the name of an ended session answers how it ended");
-  sessions.Add("--max-tombstones", &session.max_tombstones, "How many such names are kept")
-      ->check(CLI::Range(0, std::numeric_limits<int>::max()));
+  AddSessionFlags(app, options);
 
-  Flags durable(app, "Durability");
-  durable
-      .Add("--store", &options->store,
-           "Where sessions are saved: none, rocksdb:DIR (of one server), redis:HOST:PORT or redis:unix:PATH (shared by "
-           "replicas)")
-      ->type_name("STORE");
-  durable
-      .Add("--store-password-file", &options->store_password_file,
-           "File with the password of Redis; empty: it has none")
-      ->type_name("FILE");
-  durable
-      .Add("--durability", &options->durability,
-           "Of sessions that do not say: none (lost with the server), periodic, or every_step (a reply comes when its "
-           "step is safe)")
-      ->check(CLI::IsMember({"none", "periodic", "every_step"}))
-      ->type_name("NAME");
-  DurabilityOptions& durability = options->engine.durability;
-  durable
-      .Add("--checkpoint-steps", &durability.checkpoint_steps,
-           "Steps that a crash may cost a periodic session. More: fewer writes")
-      ->check(CLI::Range(1, 1 << 24));
-  durable.AddDuration("--checkpoint-interval", &durability.checkpoint_interval,
-                      "A periodic session that has changed is saved after this long at the latest");
-  durable
-      .Add("--advertise", &options->advertise,
-           "Address at which clients reach this server, told to those whose session it has taken over; empty: none")
-      ->type_name("ADDRESS");
   Flags watching(app, "Watching");
   watching
       .Add("--metrics-listen", &options->metrics_listen,
@@ -355,19 +204,6 @@ void AddFlags(CLI::App* app, ServerOptions* options) {
       ->default_str(kMetricsListen);
   watching.AddDuration("--slow-request", &options->slow_request,
                        "Log each request that takes so long, with the time of each part; 0: none");
-
-  Flags spilling(app, "Spilling");
-  SpillOptions& spill = options->engine.spill;
-  spilling
-      .Add(
-          "--max-resident-sessions", &spill.max_resident_sessions,
-          "Sessions whose state is on a device; above it those longest idle leave, and come back with their next step. "
-          "0: no bound")
-      ->check(CLI::NonNegativeNumber);
-  spilling.AddSize("--spill-memory", &spill.host_bytes,
-                   "Host memory for their states; above it they go to --spill-dir");
-  spilling.Add("--spill-dir", &spill.folder, "Folder for what does not fit there, wiped at the start; empty: none")
-      ->type_name("DIR");
 
   Flags logging(app, "Logging");
   logging

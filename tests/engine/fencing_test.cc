@@ -97,6 +97,29 @@ TEST_F(FencingTest, ResetsOfAStaleOwnerDoNotOutrunTheEpoch) {
   EXPECT_EQ(StoredSeq("s"), 1u);
 }
 
+// A client that moved away and came back is ahead of the copy that stayed here.
+TEST_F(FencingTest, AStepAheadOfAStaleCopyFindsOutThatItMoved) {
+  const std::shared_ptr<Session> stale = NewSession("s");
+  ASSERT_TRUE(StepOn(*engine_, stale, 1).ok());
+  EXPECT_EQ(Shown(StepOn(*engine_, stale, 3)), "OUT_OF_RANGE / STEP_GAP") << "ours, so the gap is one";
+  ASSERT_TRUE(StepOn(*engine_, stale, 2).ok());
+  const std::shared_ptr<Session> taken = At(*other_, "s");
+  for (uint64_t seq = 3; seq <= 5; ++seq) ASSERT_TRUE(StepOn(*other_, taken, seq).ok());
+  EXPECT_EQ(Shown(StepOn(*engine_, stale, 6)), "UNAVAILABLE / SESSION_MOVED");
+  EXPECT_EQ(StoredSeq("s"), 5u);
+}
+
+TEST_F(FencingTest, AnEpochAheadOfAStaleCopyFindsOutThatItMoved) {
+  const std::shared_ptr<Session> stale = NewSession("s");
+  ASSERT_TRUE(StepOn(*engine_, stale, 1).ok());
+  const std::shared_ptr<Session> taken = At(*other_, "s");
+  auto job = MakeStep(stale, &sink_, 2.0f, 1, 2);
+  job->work.epoch = other_->Describe(*taken).epoch;
+  sink_.Forget(&job->work);
+  engine_->Submit(&job->work);
+  EXPECT_EQ(Shown(sink_.Wait(&job->work)), "UNAVAILABLE / SESSION_MOVED");
+}
+
 TEST_F(FencingTest, WhatWaitsBehindAFencedStepIsToldSo) {
   const std::shared_ptr<Session> stale = NewSession("s");
   ASSERT_NE(At(*other_, "s"), nullptr);
