@@ -87,7 +87,7 @@ class Cluster:
     def haproxy(self):
         port = free_port()
         text = (ROOT / "deploy/proxy/haproxy.cfg").read_text()
-        text += '    server replica4 "${LSTMD_4}" id 4 port "${LSTMD_4_METRICS}"\n'
+        text += '    server replica4 "${LSTMD_4}" id 4 proto h2 check check-proto h1 port "${LSTMD_4_METRICS}"\n'
         path = self.folder / "haproxy.cfg"
         path.write_text(text)
         environment = dict(os.environ, LISTEN=f"127.0.0.1:{port}")
