@@ -220,8 +220,8 @@ class Scheduler {
   bool Hold(Work* work) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Same, whether it may not even run before.
   bool HoldBack(Work* work) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Same, whether the error `status` of `work` has to wait for the store: what is ahead of the session here, in number or
-  // epoch, may only be so because another server has stepped it meanwhile.
+  // Same, whether the error `status` of `work` has to wait for the store: what is ahead of the session here, in number
+  // or epoch, may only be so because another server has stepped it meanwhile.
   bool HoldError(Work* work, const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void PushSave(Work* work, Save::Kind kind) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void AskForSave(const std::shared_ptr<Session>& session, Save::Kind kind, const std::shared_ptr<SaveCall>& call)
@@ -246,6 +246,8 @@ class Scheduler {
   // The longest idle one, with its lane, to be given back with GiveBackMoved. nullptr: none.
   std::shared_ptr<Session> TakeIdle(IdleQueue* queue, Residency residency) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void GiveBackMoved(Session& session) ABSL_LOCKS_EXCLUDED(mutex_);
+  // After many were at work at once: down to as many as may be, as far as they are idle.
+  void Trim() ABSL_LOCKS_EXCLUDED(mutex_);
   // Moves one off the device. False: there is none to move, or the device failed.
   bool SpillOne() ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status MakeHostRoom() ABSL_LOCKS_EXCLUDED(mutex_);
@@ -335,6 +337,7 @@ class Scheduler {
   uint32_t reporting_ ABSL_GUARDED_BY(mutex_) = 0;           // threads that tell sinks of accepted work
   uint32_t idle_waiters_ ABSL_GUARDED_BY(mutex_) = 0;
   CondVar pager_wake_;
+  bool trim_ ABSL_GUARDED_BY(mutex_) = false;  // more sessions are on the device than may be, and one of them is idle
   WorkList page_ins_ ABSL_GUARDED_BY(mutex_);
   IdleQueue idle_resident_ ABSL_GUARDED_BY(mutex_);
   IdleQueue idle_host_ ABSL_GUARDED_BY(mutex_);

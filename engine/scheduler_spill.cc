@@ -36,6 +36,10 @@ void Scheduler::NoteIdle(Session& session) {
   if (state.residency == Residency::kDisk) return;
   state.idle_stamp = ++idle_stamp_;
   queue.push_back({session.weak_from_this(), state.idle_stamp});
+  if (space_->resident > static_cast<int64_t>(spill_.max_resident_sessions)) {
+    trim_ = true;
+    pager_wake_.Signal();
+  }
   // Most entries are of sessions that were used since. They are dropped now and then, so that each costs little.
   const int64_t living = state.residency == Residency::kDevice ? space_->resident : space_->host;
   if (queue.size() < 1024 + 4 * static_cast<size_t>(std::max<int64_t>(0, living))) return;
@@ -89,6 +93,12 @@ absl::Status Scheduler::MakeRoom() {
   return absl::OkStatus();
 }
 
+void Scheduler::Trim() {
+  while (space_->resident > static_cast<int64_t>(spill_.max_resident_sessions)) {
+    if (!MakeHostRoom().ok() || !SpillOne()) return;
+  }
+}
+
 bool Scheduler::SpillOne() {
   std::shared_ptr<Session> session;
   {
@@ -125,15 +135,17 @@ bool Scheduler::SpillOne() {
 absl::Status Scheduler::MakeHostRoom() {
   while (space_->host_bytes >= static_cast<int64_t>(spill_.host_bytes)) {
     absl::Status status;
-    if (space_->folder == nullptr || !DemoteSome(&status)) {
-      if (!status.ok()) return status;
+    if (space_->folder == nullptr) {
       return ResourceExhausted("SPILL_MEMORY",
                                absl::StrCat("sessions that are not in use take ", space_->host_bytes.load(),
-                                            " bytes of host memory, as many as they may",
-                                            space_->folder == nullptr ? ", and there is no folder to spill to" : ""))
+                                            " bytes of host memory, as many as they may, and there is no folder to spill "
+                                            "to"))
           .RetryAfter(absl::Seconds(1))
           .Quota("spill memory");
     }
+    if (DemoteSome(&status)) continue;
+    if (!status.ok()) return status;
+    break;  // others are at it, or all are at work: more than may be for a moment
   }
   return absl::OkStatus();
 }
@@ -228,11 +240,16 @@ void Scheduler::PagerLoop() {
     bool stopping = false;
     {
       MutexLock lock(&mutex_);
-      while (page_ins_.empty() && !stopping_) pager_wake_.Wait(&mutex_);
+      while (page_ins_.empty() && !stopping_ && !trim_) pager_wake_.Wait(&mutex_);
       work = page_ins_.Pop();
       stopping = stopping_;
+      trim_ = false;
     }
-    if (work == nullptr) return;
+    if (work == nullptr) {
+      if (stopping) return;
+      Trim();
+      continue;
+    }
     const std::shared_ptr<Session> session = work->session;
     const absl::Status status = stopping ? Draining() : PageIn(*session);
     Endings endings;

@@ -49,8 +49,9 @@ class SnapshotWireTest : public ServerTest {
 
 // Snapshots and forks are taken at moments of their own while a stream steps the session as fast as it goes.
 TEST_F(SnapshotWireTest, TakenInFlightTheyGoOnToTheSameBits) {
-  StartCpu();
   constexpr uint64_t kSteps = 3000;
+  options_.engine.scheduler.max_queued_per_session = kSteps;  // turns that snapshots take hold steps up
+  StartCpu();
   const std::string name = SessionName("m", "a");
   StreamClient stream(inference_.get());
   ASSERT_TRUE(stream.Write(BindFrame({name})));
@@ -125,7 +126,7 @@ TEST_F(SnapshotWireTest, AReplacedSessionStaysBoundAndFencesOldEpochs) {
 
 TEST_F(SnapshotWireTest, ASnapshotMovesToAnotherServer) {
   StartCpu();
-  const std::string name = SessionName("m", "a");
+  const std::string name = Create("m", "a").name();
   for (uint64_t seq = 1; seq <= 5; ++seq) Step(name, InputAt(seq), seq);
   const v1::SessionSnapshot snapshot = Export(name);
   EXPECT_EQ(snapshot.session(), name);

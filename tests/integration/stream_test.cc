@@ -169,7 +169,9 @@ TEST_F(StreamTest, ABoundSessionThatIsDeletedSaysSoAtItsNextStep) {
   stream.ReadAnswers(1);
   ASSERT_TRUE(server_->engine().DeleteSession("m", "a").ok());
   ASSERT_TRUE(stream.Write(OneStep(1, 0, 1.0f)));
-  stream.ReadAnswers(2);
+  stream.ReadAnswers(3);
+  ASSERT_EQ(stream.events.size(), 1u);
+  EXPECT_EQ(stream.events[0].kind(), v1::SessionEvent::DELETED);
   ASSERT_EQ(stream.failures.size(), 1u);
   WireError error = Decode(stream.failures[0].error());
   EXPECT_EQ(Shown(error), "NOT_FOUND / SESSION_NOT_FOUND");
