@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Requests that a fuzzer has found worth keeping, and random ones, against a server on a socket.
+// The requests of the fuzz target's corpus, and random ones, against a server on a socket.
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
