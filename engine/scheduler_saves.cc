@@ -2,13 +2,25 @@
 //
 // What callers ask of the store for one session: save it now, from now on, or not any more; leave it to others.
 #include <algorithm>
-#include <utility>
+#include <memory>
 
 #include "engine/checkpointer.h"
 #include "engine/random_bits.h"
 #include "engine/scheduler.h"
 
 namespace lstmd {
+namespace {
+
+// What ties a session to the store, made where it had nothing to do with it so far.
+DurableState& Tie(SessionState& state) {
+  if (state.durable == nullptr) {
+    state.durable = std::make_unique<DurableState>();
+    state.durable->claim = RandomBits();
+  }
+  return *state.durable;
+}
+
+}  // namespace
 
 absl::Status Scheduler::SaveInTurn(Session& session, bool erase) {
   Save save;
@@ -48,11 +60,7 @@ absl::Status Scheduler::Checkpoint(Session& session) {
       [&] {
         {
           MutexLock lock(&mutex_);
-          SessionState& state = StateOf(session);
-          if (state.durable == nullptr) {
-            state.durable = std::make_unique<DurableState>();
-            state.durable->claim = RandomBits();
-          }
+          Tie(StateOf(session));
         }
         return SaveInTurn(session, false);
       },
@@ -63,17 +71,11 @@ absl::Status Scheduler::SetDurability(Session& session, Durability durability) {
   return InTurn(
       session,
       [&]() -> absl::Status {
-        bool was = false;
         {
           MutexLock lock(&mutex_);
           SessionState& state = StateOf(session);
-          was = state.durable != nullptr;
-          if (!was && durability == Durability::kNone) return absl::OkStatus();
-          if (!was) {
-            state.durable = std::make_unique<DurableState>();
-            state.durable->claim = RandomBits();
-          }
-          state.durable->durability = durability;
+          if (state.durable == nullptr && durability == Durability::kNone) return absl::OkStatus();
+          Tie(state).durability = durability;
         }
         // What the store had is of no use to one that goes on without it.
         return SaveInTurn(session, durability == Durability::kNone);
@@ -104,12 +106,8 @@ void Scheduler::Forget(const std::shared_ptr<Session>& session) {
 
 bool Scheduler::Leave(const std::shared_ptr<Session>& session, const std::shared_ptr<SaveCall>& call) {
   MutexLock lock(&mutex_);
-  SessionState& state = StateOf(*session);
   if (session->end() != SessionEnd::kNone || stopping_) return false;
-  if (state.durable == nullptr) {
-    state.durable = std::make_unique<DurableState>();
-    state.durable->claim = RandomBits();
-  }
+  Tie(StateOf(*session));
   leaving_ = true;
   call->Begin();
   AskForSave(session, Save::Kind::kLeave, call);

@@ -116,6 +116,8 @@ class RocksStore final : public StateStore {
   absl::Status Add(const StoreWrite& write, Overlay* overlay, rocksdb::WriteBatch* batch)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Commit(rocksdb::WriteBatch* batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // What is stored of a session, and its head. NOT_FOUND as Claim and Read.
+  absl::StatusOr<StoredSession> Load(const StoreKey& key, Head* head) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status EachReply(const StoreKey& key,
                          const std::function<void(std::string_view key, std::string_view value)>& see)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -247,43 +249,38 @@ std::vector<absl::Status> RocksStore::Write(absl::Span<const StoreWrite> writes)
   return statuses;
 }
 
-absl::StatusOr<StoredSession> RocksStore::Claim(const StoreKey& key, uint64_t claim, std::string_view owner) {
-  MutexLock lock(&mutex_);
+absl::StatusOr<StoredSession> RocksStore::Load(const StoreKey& key, Head* head) {
   if (absl::Status status = Ready(); !status.ok()) return status;
-  Head head;
-  const absl::StatusOr<bool> exists = Get(key, &head);
+  const absl::StatusOr<bool> exists = Get(key, head);
   if (!exists.ok()) return exists.status();
   if (!*exists) return StoreNotFound(key);
-  StoredSession stored;
-  stored.released = head.owner.empty();
-  stored.epoch = ++head.epoch;
-  stored.claim = head.claim = claim;
-  head.due = INT64_MAX;
-  stored.owner = head.owner = owner;
-  stored.head = head.bytes;
+  StoredSession stored = {head->epoch, head->claim, head->owner, head->owner.empty(), head->bytes, {}};
   absl::Status status = EachReply(key, [&stored](std::string_view, std::string_view value) {
     stored.replies.push_back({0, std::string(value)});
   });
   if (!status.ok()) return status;
+  return stored;
+}
+
+absl::StatusOr<StoredSession> RocksStore::Claim(const StoreKey& key, uint64_t claim, std::string_view owner) {
+  MutexLock lock(&mutex_);
+  Head head;
+  absl::StatusOr<StoredSession> stored = Load(key, &head);
+  if (!stored.ok()) return stored;
+  stored->epoch = ++head.epoch;
+  stored->claim = head.claim = claim;
+  stored->owner = head.owner = owner;
+  head.due = INT64_MAX;
   rocksdb::WriteBatch batch;
   batch.Put(Key('s', key), head.Encode());
-  if (status = Commit(&batch); !status.ok()) return status;
+  if (absl::Status status = Commit(&batch); !status.ok()) return status;
   return stored;
 }
 
 absl::StatusOr<StoredSession> RocksStore::Read(const StoreKey& key) {
   MutexLock lock(&mutex_);
-  if (absl::Status status = Ready(); !status.ok()) return status;
   Head head;
-  const absl::StatusOr<bool> exists = Get(key, &head);
-  if (!exists.ok()) return exists.status();
-  if (!*exists) return StoreNotFound(key);
-  StoredSession stored = {head.epoch, head.claim, head.owner, head.owner.empty(), head.bytes, {}};
-  absl::Status status = EachReply(key, [&stored](std::string_view, std::string_view value) {
-    stored.replies.push_back({0, std::string(value)});
-  });
-  if (!status.ok()) return status;
-  return stored;
+  return Load(key, &head);
 }
 
 absl::StatusOr<uint64_t> RocksStore::Sweep(absl::Time time) {

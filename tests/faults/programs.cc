@@ -12,19 +12,9 @@
 #include <sstream>
 
 #include "gtest/gtest.h"
+#include "tests/faults/loopback.h"
 
 namespace lstmd {
-namespace {
-
-sockaddr_in Loopback(int port) {
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(static_cast<uint16_t>(port));
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  return address;
-}
-
-}  // namespace
 
 TemporaryFolder::TemporaryFolder() {
   path_ = testing::TempDir() + "lstmd-faults-XXXXXX";

@@ -9,17 +9,10 @@
 #include <unistd.h>
 
 #include "gtest/gtest.h"
+#include "tests/faults/loopback.h"
 
 namespace lstmd {
 namespace {
-
-sockaddr_in Loopback(int port) {
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(static_cast<uint16_t>(port));
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  return address;
-}
 
 void Prepare(int socket) {
   const int on = 1;
