@@ -208,8 +208,9 @@ absl::StatusOr<std::string> Client::SetLogLevel(absl::string_view name) {
   return level.level();
 }
 
-absl::StatusOr<v1::DrainResponse> Client::Drain(std::optional<absl::Duration> timeout) {
+absl::StatusOr<v1::DrainResponse> Client::Drain(std::optional<absl::Duration> timeout, absl::string_view new_address) {
   v1::DrainRequest request;
+  request.set_new_address(std::string(new_address));
   if (timeout) {
     request.mutable_timeout()->set_seconds(absl::ToInt64Seconds(*timeout));
     request.mutable_timeout()->set_nanos(

@@ -127,8 +127,9 @@ class Client {
   absl::StatusOr<std::string> SetLogLevel(absl::string_view level);
 
   // Has the server save every session, let everybody go, and end. Absent: the server's own setting of how long that may
-  // take.
-  absl::StatusOr<v1::DrainResponse> Drain(std::optional<absl::Duration> timeout = std::nullopt);
+  // take. `new_address` ("host:port") is told to its streams; "": each chooses by itself.
+  absl::StatusOr<v1::DrainResponse> Drain(std::optional<absl::Duration> timeout = std::nullopt,
+                                          absl::string_view new_address = "");
 
   // --- Sessions ---
   absl::StatusOr<Session> CreateSession(absl::string_view model, const CreateSessionOptions& options = {});

@@ -63,9 +63,9 @@ struct SessionOptions {
   // Same for each model, all its versions together, and for single models by name instead of that.
   uint64_t max_sessions_per_model = UINT64_MAX;
   std::map<std::string, uint64_t, std::less<>> max_sessions_of_model;
-  // At such a bound: refuse (default), or end the session of least recent use that has nothing in flight (EVICTED). The
-  // latter never refuses while there is one; it costs now and then a look at all sessions, some 100 ns each, for every
-  // few thousand that are evicted.
+  // At such a bound: refuse (default), or end the session of the same owner that is longest unused, has nothing in
+  // flight and is not kept in the store (EVICTED). The latter never refuses while there is one; it costs now and then a
+  // look at all sessions, some 100 ns each, for every few thousand that are evicted.
   bool evict_least_recently_used = false;
   // Events that one watch may have waiting before it misses some. More: slower readers see all, some 200 bytes each.
   uint32_t watch_buffer = 4096;

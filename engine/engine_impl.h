@@ -114,12 +114,11 @@ class EngineImpl final : public Engine {
   absl::StatusOr<std::shared_ptr<Session>> MakeSession(const CreateSessionParams& params);
   // The way of every new session into the store: counts it, has it made under the key of `owner` and `id` (or an id of
   // the engine's own), and inserts it; where one of that key lives, what `living` makes of it.
-  // `retired_too`: also on a version that an update has retired.
   absl::StatusOr<std::shared_ptr<Session>> AddSession(
       const std::shared_ptr<Model>& model, const std::string& owner, const std::string& id,
       absl::FunctionRef<absl::StatusOr<std::shared_ptr<Session>>(const std::string& key)> make,
       absl::FunctionRef<absl::StatusOr<std::shared_ptr<Session>>(std::shared_ptr<Session>)> living,
-      bool retired_too = false);
+      SessionOrigin origin = SessionOrigin::kNew);
   static absl::Status CheckSessionId(const std::string& id);
   // INVALID_ARGUMENT / LABELS, IDLE_TTL or EXPIRE_TIME.
   absl::Status CheckSettings(const UpdateSessionParams& settings) const;

@@ -129,7 +129,8 @@ absl::Status EngineImpl::SessionExists(std::string_view model, std::string_view 
 absl::StatusOr<std::shared_ptr<Session>> EngineImpl::AddSession(
     const std::shared_ptr<Model>& model, const std::string& owner, const std::string& id,
     absl::FunctionRef<absl::StatusOr<std::shared_ptr<Session>>(const std::string& id)> make,
-    absl::FunctionRef<absl::StatusOr<std::shared_ptr<Session>>(std::shared_ptr<Session>)> living, bool retired_too) {
+    absl::FunctionRef<absl::StatusOr<std::shared_ptr<Session>>(std::shared_ptr<Session>)> living,
+    SessionOrigin origin) {
   if (draining_) return Unavailable("DRAINING", "the server is stopping and takes no new sessions");
   const std::string key = OwnedId(owner, id.empty() ? RandomId() : id);
   if (!id.empty()) {
@@ -138,7 +139,7 @@ absl::StatusOr<std::shared_ptr<Session>> EngineImpl::AddSession(
   const SessionShare share = {model->name(), owner, model->pool().slot_bytes()};
   if (absl::Status status = memory_.Admit(share.state_bytes + kSessionBytes, "a session"); !status.ok()) return status;
   if (absl::Status status = ReserveSession(share); !status.ok()) return status;
-  if (!model->AddSession(retired_too)) {
+  if (!model->AddSession(/*retired_too=*/origin != SessionOrigin::kNew)) {
     store_.Unreserve(share);
     return NotFound("MODEL_NOT_FOUND", absl::StrCat("'", ModelResource(model->name()), "' is being unloaded"))
         .Resource(ModelResource(model->name()));
@@ -146,7 +147,7 @@ absl::StatusOr<std::shared_ptr<Session>> EngineImpl::AddSession(
   absl::StatusOr<std::shared_ptr<Session>> session = make(key);
   std::shared_ptr<Session> inserted;
   if (session.ok()) {
-    inserted = store_.Insert(*session);
+    inserted = store_.Insert(*session, origin);
     if (inserted == *session) {
       // An unload by force that did not see it in the store leaves it to us.
       if (model->closed()) EndSessionsOf(*model);
@@ -202,7 +203,7 @@ absl::Status EngineImpl::ReserveSession(const SessionShare& share) {
   std::string full;
   absl::Status status = store_.Reserve(share, &full);
   while (!status.ok() && !full.empty() && options_.sessions.evict_least_recently_used) {
-    const std::shared_ptr<Session> oldest = evictions_.Next(store_, full);
+    const std::shared_ptr<Session> oldest = evictions_.Next(store_, full, share.owner);
     if (oldest == nullptr) return status;
     store_.Erase(*oldest, SessionEnd::kEvicted, options_.clock->Now(),
                  absl::StrCat("least recently used, when ", full == "-" ? "the server" : "the model",

@@ -125,7 +125,7 @@ absl::StatusOr<SessionInfo> EngineImpl::ImportSession(const ImportSessionParams&
     return session;
   };
   const absl::StatusOr<std::shared_ptr<Session>> session =
-      AddSession(*model, params.owner, params.id, make, living, /*retired_too=*/true);
+      AddSession(*model, params.owner, params.id, make, living, SessionOrigin::kCopy);
   if (!session.ok()) return session.status();
   return Describe(**session);
 }
@@ -161,7 +161,7 @@ absl::StatusOr<SessionInfo> EngineImpl::ForkSession(const ForkSessionParams& par
     if (!absl::IsNotFound(stored)) return stored;
   }
   const absl::StatusOr<std::shared_ptr<Session>> session =
-      AddSession(model, params.owner, params.new_id, make, living, /*retired_too=*/true);
+      AddSession(model, params.owner, params.new_id, make, living, SessionOrigin::kCopy);
   if (!session.ok()) return session.status();
   return Describe(**session);
 }

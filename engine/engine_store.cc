@@ -136,7 +136,7 @@ absl::StatusOr<std::shared_ptr<Session>> EngineImpl::Restore(std::string_view mo
       *on, std::string(OwnerOf(id)), std::string(BareId(id)),
       [&](const std::string& key) { return ClaimSession(*seen, key, *on); },
       [](std::shared_ptr<Session> session) -> absl::StatusOr<std::shared_ptr<Session>> { return session; },
-      /*retired_too=*/true);
+      SessionOrigin::kStore);
 }
 
 absl::StatusOr<std::shared_ptr<Session>> EngineImpl::CreateWithStore(const CreateSessionParams& params) {

@@ -5,14 +5,15 @@
 #include <utility>
 #include <vector>
 
+#include "engine/names.h"
 #include "engine/scheduler.h"
 
 namespace lstmd {
 
-std::shared_ptr<Session> EvictionQueue::Next(const SessionStore& store, std::string_view model) {
+std::shared_ptr<Session> EvictionQueue::Next(const SessionStore& store, std::string_view model,
+                                             std::string_view owner) {
   MutexLock lock(&mutex_);
-  auto it = candidates_.find(model);
-  if (it == candidates_.end()) it = candidates_.emplace(model, Candidates()).first;
+  const auto it = candidates_.try_emplace({std::string(model), std::string(owner)}).first;
   Candidates& candidates = it->second;
   // Twice: what is left of an earlier look, and a new one.
   for (int look = 0; look < 2; ++look) {
@@ -22,17 +23,21 @@ std::shared_ptr<Session> EvictionQueue::Next(const SessionStore& store, std::str
       const std::shared_ptr<Session> session = candidate.session.lock();
       if (session != nullptr && session->model()->scheduler().Evict(*session, candidate.last_used)) return session;
     }
-    if (look == 0) candidates = Look(store, model);
+    if (look == 0) candidates = Look(store, model, owner);
   }
   candidates_.erase(it);
   return nullptr;
 }
 
-EvictionQueue::Candidates EvictionQueue::Look(const SessionStore& store, std::string_view model) {
+EvictionQueue::Candidates EvictionQueue::Look(const SessionStore& store, std::string_view model,
+                                              std::string_view owner) {
   const auto used_before = [](const Candidate& a, const Candidate& b) { return a.last_used < b.last_used; };
   std::vector<Candidate> heap;  // the most recently used in front, the first to go
   store.ForEach([&](const std::shared_ptr<Session>& session) {
-    if (session->end() != SessionEnd::kNone || (model != "-" && session->model()->name() != model)) return;
+    if (session->end() != SessionEnd::kNone || (model != "-" && session->model()->name() != model) ||
+        OwnerOf(session->id()) != owner) {
+      return;
+    }
     const absl::Time last_used = session->last_used();
     if (heap.size() == kCandidates) {
       if (last_used >= heap.front().last_used) return;

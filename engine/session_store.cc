@@ -155,7 +155,7 @@ void SessionStore::Release(const Session& session) {
   model.counters().sessions_ended[static_cast<size_t>(session.end())].Add();
 }
 
-std::shared_ptr<Session> SessionStore::Insert(std::shared_ptr<Session> session) {
+std::shared_ptr<Session> SessionStore::Insert(std::shared_ptr<Session> session, SessionOrigin origin) {
   const Key key = KeyOf(*session);
   Shard& shard = ShardOf(key);
   std::shared_ptr<Session> replaced;  // goes after the lock
@@ -172,9 +172,13 @@ std::shared_ptr<Session> SessionStore::Insert(std::shared_ptr<Session> session) 
     }
     shard.in_order.emplace(key, session.get());
     shard.by_name.emplace(key, session);
-    events_.Emit(*session, SessionEventKind::kCreated);
+    if (origin == SessionOrigin::kStore) {
+      events_.Emit(*session, SessionEventKind::kRestored, "from the store");
+    } else {
+      events_.Emit(*session, SessionEventKind::kCreated);
+    }
   }
-  session->model()->counters().sessions_created.Add();
+  if (origin != SessionOrigin::kStore) session->model()->counters().sessions_created.Add();
   if (replaced != nullptr) Release(*replaced);
   return session;
 }

@@ -33,6 +33,13 @@ struct SessionShare {
   uint64_t state_bytes = 0;
 };
 
+// Where a session that comes into the engine comes from.
+enum class SessionOrigin : uint8_t {
+  kNew,    // a client made it: only on a version that serves new ones
+  kCopy,   // a fork or an import: it goes on where it was, on a retired version too
+  kStore,  // restored: it was there all the time
+};
+
 // The living sessions by name, and how the lost ones ended. Thread-safe; its locks are leaves: nothing is called under
 // them but Session and Model accessors that take none or Model's own.
 class SessionStore {
@@ -52,9 +59,9 @@ class SessionStore {
   // where it is the owner's.
   absl::Status Reserve(const SessionShare& share, std::string* full);
   void Unreserve(const SessionShare& share);
-  // Returns `session`, or the living one that has its name. REQUIRES: reserved, and counted by its model; an insert
-  // that fails leaves both to the caller.
-  std::shared_ptr<Session> Insert(std::shared_ptr<Session> session);
+  // Tells that it is here, as created or restored. Returns `session`, or the living one that has its name. REQUIRES:
+  // reserved, and counted by its model; an insert that fails leaves both to the caller.
+  std::shared_ptr<Session> Insert(std::shared_ptr<Session> session, SessionOrigin origin = SessionOrigin::kNew);
   // Forgets a session that has ended, keeps how, and tells it. `detail`: of one that moved the address of its owner, ""
   // if not known; else for people why it ended. Again or unknown: nothing.
   void Erase(const Session& session, SessionEnd end, absl::Time now, std::string_view detail = "");

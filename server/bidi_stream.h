@@ -79,7 +79,7 @@ class BidiStream : public grpc::ServerBidiReactor<Request, Response>, private Wo
   virtual void BatchEnd() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {}
   // How the call ends where the client has not gone.
   virtual grpc::Status FinalStatus() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return grpc::Status::OK; }
-  void SendGoAway(absl::Time /*deadline*/) override {}
+  void SendGoAway(absl::Time /*deadline*/, const std::string& /*new_address*/) override {}
 
   // --- For them. ---
   WorkSink* sink() { return this; }

@@ -56,7 +56,7 @@ struct Context {
   std::atomic<bool> draining{false};
   // Hands the sessions over to the store; see Engine::HandOver. For the Drain rpc, which calls on_drained when it is
   // done.
-  std::function<Handover(absl::Time deadline)> hand_over;
+  std::function<Handover(absl::Time deadline, const std::string& new_address)> hand_over;
   std::function<void()> on_drained;
   absl::Duration drain_timeout;
   // Models were loaded, sockets are open.

@@ -162,7 +162,7 @@ grpc::ServerUnaryReactor* ModelService::Drain(grpc::CallbackServerContext* call,
         absl::StatusOr<absl::Duration> timeout = context_.drain_timeout;
         if (request->has_timeout()) timeout = FromProto(request->timeout());
         if (!timeout.ok()) return PrefixField(timeout.status(), "timeout");
-        const Handover handover = context_.hand_over(absl::Now() + *timeout);
+        const Handover handover = context_.hand_over(absl::Now() + *timeout, request->new_address());
         response->set_checkpointed_sessions(handover.saved);
         response->set_lost_sessions(context_.engine->has_store() ? handover.left : context_.engine->Stats().sessions);
         if (context_.on_drained) context_.on_drained();

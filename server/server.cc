@@ -70,7 +70,10 @@ class RunningServer final : public Server {
     context_.max_sessions = options.engine.sessions.max_sessions;
     context_.idle_ttl = options.engine.sessions.idle_ttl;
     context_.durability = options.engine.durability.durability;
-    context_.hand_over = [this](absl::Time deadline) { return HandOver(deadline); };
+    context_.hand_over = [this](absl::Time deadline, const std::string& new_address) {
+      streams_.SetNewAddress(new_address);
+      return HandOver(deadline);
+    };
     context_.on_drained = options.on_drained;
     context_.drain_timeout = options.drain_timeout;
     history_ = std::make_unique<History>(context_);

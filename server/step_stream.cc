@@ -26,11 +26,11 @@ int64_t CountParts(const v1::StreamStepsRequest& request) {
 
 }  // namespace
 
-void StepStream::SendGoAway(absl::Time deadline) {
+void StepStream::SendGoAway(absl::Time deadline, const std::string& new_address) {
   {
     MutexLock lock(&mutex_);
     if (finished_ || broken_) return;
-    reply_.SetGoAway(deadline);
+    reply_.SetGoAway(deadline, new_address);
   }
   Advance();
 }

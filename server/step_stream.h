@@ -36,7 +36,7 @@ class StepStream final : public BidiStream<v1::StreamStepsRequest, v1::StreamSte
   void Drop() override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void WorkDone(Work* work, const absl::Status& status) override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void BatchEnd() override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { reply_.Seal(); }
-  void SendGoAway(absl::Time deadline) override;
+  void SendGoAway(absl::Time deadline, const std::string& new_address) override;
 
   // The parts of a frame, in order. Only the reader.
   void Binds(const v1::StreamStepsRequest& request);

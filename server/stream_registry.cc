@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/stream_registry.h"
 
+#include <utility>
+
 #include "absl/time/clock.h"
 
 namespace lstmd::server {
@@ -8,7 +10,7 @@ namespace lstmd::server {
 void StreamRegistry::Add(DrainableStream* stream) {
   MutexLock lock(&mutex_);
   streams_.insert(stream);
-  if (going_away_) stream->SendGoAway(deadline_);
+  if (going_away_) stream->SendGoAway(deadline_, new_address_);
   if (stopped_) stream->StopReading();
 }
 
@@ -24,11 +26,16 @@ size_t StreamRegistry::open() const {
   return streams_.size();
 }
 
+void StreamRegistry::SetNewAddress(std::string address) {
+  MutexLock lock(&mutex_);
+  new_address_ = std::move(address);
+}
+
 void StreamRegistry::SendGoAway(absl::Time deadline) {
   MutexLock lock(&mutex_);
   going_away_ = true;
   deadline_ = deadline;
-  for (DrainableStream* stream : streams_) stream->SendGoAway(deadline);
+  for (DrainableStream* stream : streams_) stream->SendGoAway(deadline, new_address_);
 }
 
 void StreamRegistry::StopReading() {

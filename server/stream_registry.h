@@ -3,6 +3,7 @@
 #define LSTMD_SERVER_STREAM_REGISTRY_H_
 
 #include <cstddef>
+#include <string>
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/time/time.h"
@@ -13,8 +14,8 @@ namespace lstmd::server {
 // A stream that can be asked to end. Its own lock is taken under the registry's, never the other way round.
 class DrainableStream {
  public:
-  // Tells the client that the stream will be closed at `deadline`.
-  virtual void SendGoAway(absl::Time deadline) = 0;
+  // Tells the client that the stream will be closed at `deadline`, and where to go ("": it knows).
+  virtual void SendGoAway(absl::Time deadline, const std::string& new_address) = 0;
   // Reads no more; ends OK when all that was accepted is answered.
   virtual void StopReading() = 0;
 
@@ -31,6 +32,8 @@ class StreamRegistry {
 
   size_t open() const;
 
+  // What SendGoAway will tell.
+  void SetNewAddress(std::string address);
   // To all, and to those that come later.
   void SendGoAway(absl::Time deadline);
   void StopReading();
@@ -44,6 +47,7 @@ class StreamRegistry {
   bool going_away_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Time deadline_ ABSL_GUARDED_BY(mutex_);
+  std::string new_address_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace lstmd::server

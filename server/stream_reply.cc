@@ -110,8 +110,10 @@ v1::Bound* StreamReply::AddBound() {
 
 v1::SessionEvent* StreamReply::AddEvent() { return Room(kBoundBytes).message->add_events(); }
 
-void StreamReply::SetGoAway(absl::Time deadline) {
-  ToProto(deadline, Room(kResultBytes).message->mutable_go_away()->mutable_deadline());
+void StreamReply::SetGoAway(absl::Time deadline, const std::string& new_address) {
+  v1::GoAway& go_away = *Room(kResultBytes).message->mutable_go_away();
+  ToProto(deadline, go_away.mutable_deadline());
+  go_away.set_new_address(new_address);
 }
 
 void StreamReply::Seal() {

@@ -29,7 +29,7 @@ class StreamReply {
   void AddFailure(uint32_t handle, uint64_t steps_id, uint64_t seq, const absl::Status& status, uint64_t bytes = 0);
   v1::Bound* AddBound();
   v1::SessionEvent* AddEvent();
-  void SetGoAway(absl::Time deadline);
+  void SetGoAway(absl::Time deadline, const std::string& new_address);
 
   // The device call is over: later results start new blocks.
   void Seal();

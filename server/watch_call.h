@@ -33,7 +33,7 @@ class WatchCall final : public grpc::ServerWriteReactor<v1::SessionEvent>, priva
   void OnDone() override;
 
  private:
-  void SendGoAway(absl::Time /*deadline*/) override {}
+  void SendGoAway(absl::Time /*deadline*/, const std::string& /*new_address*/) override {}
   void StopReading() override;
 
   // Starts the next write, or the end, if it may be started now.

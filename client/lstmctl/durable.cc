@@ -23,7 +23,7 @@ absl::Status Checkpoint(const Context& context, const std::string& name) {
       absl::StrCat(ShortName(name), " is safe up to seq ", session->durable_seq(), ", ", session->steps(), " steps\n"));
 }
 
-absl::Status Drain(const Context& context, const std::string& timeout) {
+absl::Status Drain(const Context& context, const std::string& timeout, const std::string& new_address) {
   std::optional<absl::Duration> limit;
   if (!timeout.empty()) {
     absl::Duration duration;
@@ -34,7 +34,7 @@ absl::Status Drain(const Context& context, const std::string& timeout) {
   }
   absl::StatusOr<std::unique_ptr<Client>> client = context.Connect();
   if (!client.ok()) return client.status();
-  absl::StatusOr<v1::DrainResponse> drained = (*client)->Drain(limit);
+  absl::StatusOr<v1::DrainResponse> drained = (*client)->Drain(limit, new_address);
   if (!drained.ok()) return drained.status();
   if (context.json) {
     return PrintJson(Json{{"saved", drained->checkpointed_sessions()}, {"lost", drained->lost_sessions()}});
@@ -55,8 +55,11 @@ void AddDurableCommands(CLI::App* app, Context* context) {
   auto within = std::make_shared<std::string>();
   CLI::App* drain = app->add_subcommand("drain", "Have the server save every session and end");
   drain->add_option("--within", *within, "At most so long; without, the server's setting")->type_name("DURATION");
-  drain->footer("Example:\n  lstmctl drain --within 1m");
-  drain->callback([=] { context->run = [=] { return Drain(*context, *within); }; });
+  auto to = std::make_shared<std::string>();
+  drain->add_option("--to", *to, "The server that its streams are told to go to; without, each chooses by itself")
+      ->type_name("HOST:PORT");
+  drain->footer("Example:\n  lstmctl --server a:8001 drain --within 1m --to b:8001");
+  drain->callback([=] { context->run = [=] { return Drain(*context, *within, *to); }; });
 }
 
 }  // namespace lstmd::client

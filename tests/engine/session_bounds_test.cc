@@ -21,9 +21,10 @@ class SessionBoundsTest : public EngineTest {
     AddSmall("m");
     AddSmall("n");
   }
-  absl::Status Create(const std::string& id, const std::string& model = "m") {
+  absl::Status Create(const std::string& id, const std::string& model = "m", const std::string& owner = "") {
     CreateSessionParams params;
     params.model = model;
+    params.owner = owner;
     params.id = id;
     return engine_->CreateSession(params).status();
   }
@@ -82,6 +83,23 @@ TEST_F(SessionBoundsTest, TheLeastRecentlyUsedGoes) {
   ASSERT_TRUE(Create("f").ok());
   EXPECT_EQ(Living(), (std::set<std::string>{"a", "c", "e", "f"}));
   EXPECT_EQ(engine_->Stats().sessions, 4u);
+}
+
+// What one tenant makes never costs another a session, and one that has none of its own to give up is refused.
+TEST_F(SessionBoundsTest, EvictionStaysWithinItsOwner) {
+  StartWith(3, UINT64_MAX, true);
+  ASSERT_TRUE(Create("old", "m", "team-a").ok());
+  clock_.Advance(absl::Seconds(1));
+  ASSERT_TRUE(Create("b1", "m", "team-b").ok());
+  clock_.Advance(absl::Seconds(1));
+  ASSERT_TRUE(Create("b2", "n", "team-b").ok());
+  clock_.Advance(absl::Seconds(1));
+  ASSERT_TRUE(Create("b3", "m", "team-b").ok());
+  EXPECT_TRUE(engine_->FindSession("m", "team-a:old", false).ok());
+  const absl::Status gone = engine_->FindSession("m", "team-b:b1", false).status();
+  EXPECT_EQ(Metadata(gone, "last_event"), "EVICTED");
+  EXPECT_EQ(Shown(Create("c1", "m", "team-c")), "RESOURCE_EXHAUSTED / SESSION_LIMIT");
+  EXPECT_EQ(engine_->Stats().sessions, 3u);
 }
 
 TEST_F(SessionBoundsTest, AModelsBoundEvictsOfThatModel) {

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "tests/engine/durable_fixture.h"
 #include "tests/engine/fixture.h"
 
 namespace lstmd {
@@ -103,6 +104,20 @@ TEST_F(SessionEventsTest, AllThatHappensIsToldInOrderWithItsReason) {
   EXPECT_EQ(events[5].reason, "its expire_time has come");
   EXPECT_EQ(events[7].reason, "a step with end_session");
   EXPECT_EQ(events[9].reason, "its model was unloaded by force");
+}
+
+using RestoredEventsTest = DurableTest;
+
+TEST_F(RestoredEventsTest, WhatComesFromTheStoreIsRestoredAndNotCreated) {
+  StartWith(Durability::kEveryStep);
+  NewSession("a");
+  Step("a", 1);
+  Crash();
+  Listener listener(*engine_);
+  Step("a", 2);
+  NewSession("b");
+  EXPECT_THAT(listener.Lines(2), ElementsAre("restored a", "created b"));
+  EXPECT_EQ(listener.WaitFor(2)[0].reason, "from the store");
 }
 
 TEST_F(SessionEventsTest, AFilterChoosesByModelAndKind) {

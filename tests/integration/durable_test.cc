@@ -309,6 +309,7 @@ TEST_F(RedisServerTest, DrainUnderAStreamLeavesEverySessionForTheOther) {
   ASSERT_TRUE(step(1));
   stream.ReadAnswers(2);
   v1::DrainRequest request;
+  request.set_new_address("b:8001");
   v1::DrainResponse response;
   ASSERT_TRUE(models_->Drain(Context().get(), request, &response).ok());
   EXPECT_EQ(response.checkpointed_sessions(), 1u);
@@ -325,6 +326,7 @@ TEST_F(RedisServerTest, DrainUnderAStreamLeavesEverySessionForTheOther) {
   std::thread end([&] { EXPECT_TRUE(server_->Drain(absl::Now() + absl::Seconds(60))); });
   EXPECT_TRUE(stream.Finish().ok());
   EXPECT_TRUE(stream.go_away);
+  EXPECT_EQ(stream.new_address, "b:8001");
   end.join();
 
   Use(std::move(second));

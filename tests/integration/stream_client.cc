@@ -27,7 +27,10 @@ bool StreamClient::ReadFrame() {
   bounds.insert(bounds.end(), frame.bound().begin(), frame.bound().end());
   events.insert(events.end(), frame.events().begin(), frame.events().end());
   answers_ += static_cast<size_t>(frame.failures_size() + frame.bound_size() + frame.events_size());
-  go_away |= frame.has_go_away();
+  if (frame.has_go_away()) {
+    go_away = true;
+    new_address = frame.go_away().new_address();
+  }
   return true;
 }
 

@@ -49,6 +49,7 @@ class StreamClient {
   std::vector<v1::Bound> bounds;
   std::vector<v1::SessionEvent> events;
   bool go_away = false;
+  std::string new_address;                      // that the GoAway named
   std::vector<v1::StreamStepsResponse> frames;  // as they came
 
  private:
