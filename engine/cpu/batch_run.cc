@@ -10,12 +10,6 @@
 namespace lstmd::cpu {
 namespace {
 
-CpuRowScratch* ScratchOf(const Row& row) { return static_cast<CpuRowScratch*>(row.scratch.get()); }
-
-absl::Status NoMemory() {
-  return ResourceExhausted("DEVICE_MEMORY", "no memory for the intermediate results of a batch on device cpu");
-}
-
 void FindValidSteps(const Row& row, CpuRowScratch& scratch) {
   if (row.mask == nullptr) {
     scratch.first_valid = 0;
@@ -46,35 +40,64 @@ std::unique_ptr<CpuRowScratch> MakeScratch(const ModelSpec& spec, const Row& row
   return scratch;
 }
 
+// A thread's rows, so that it pays to read all weights for them alone: where these stay in its own cache, and where
+// they come from one that all cores share.
+constexpr size_t kFewRows = 4;
+constexpr size_t kManyRows = 16;
+// What stays in a core's own cache, with room for rows.
+constexpr size_t kOwnBytes = size_t{768} << 10;
+// More rows than this are several parts, so that a thread can take some off another that is late.
+constexpr size_t kMaxPartRows = 64;
+// What the threads do between two meetings, on one thread: a part of it is what they may wait for one that is stopped.
+constexpr double kPartsNanoseconds = 400'000;
+
 }  // namespace
 
-absl::Status BatchRun::TryPrepare(const PackedModel& model, absl::Span<Row* const> rows) {
-  const size_t n = rows.size();
+BatchRun::BatchRun(const Kernels& kernels, ThreadPool& threads)
+    : kernels_(kernels), threads_(threads), together_(kernels, threads) {}
+
+size_t BatchRun::Parts(const PackedModel& model, size_t rows) const {
+  const size_t threads = threads_.threads();
+  const size_t each = rows / threads;
+  if (threads == 1 || each < kFewRows || CellRunner::Nanoseconds(model, rows) < ThreadPool::kWorthHelp) return 1;
+  bool far = false;
+  for (const PackedCell& cell : model.cells) far = far || cell.panels.far;
+  if (far || (each < kManyRows && model.weight_bytes() > kOwnBytes)) return 1;
+  return threads * ((each + kMaxPartRows - 1) / kMaxPartRows);
+}
+
+bool BatchRun::TryPrepare(const PackedModel& model, absl::Span<Row* const> rows) {
+  rows_.assign(rows.begin(), rows.end());
+  left_.resize(rows.size());
+  new_scratch_.resize(rows.size());
   uint64_t longest = 1;
-  for (const Row* row : rows)
-    longest = std::max(longest, std::min(row->budget, row->units(model.spec) - row->position));
-  steps_at_once_ = std::min<uint64_t>(CellRunner::StepsAtOnce(n), longest);
-  if (!runner_.Reserve(model, n, steps_at_once_)) return NoMemory();
-  for (AlignedBuffer& y : y_) {
-    if (!y.Reserve(n * steps_at_once_ * model.padded_state())) return NoMemory();
+  bool equal = true;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const Row& row = *rows[i];
+    left_[i] = std::min(row.budget, row.units(model.spec) - row.position);
+    longest = std::max(longest, left_[i]);
+    new_scratch_[i] = MakeScratch(model.spec, row);
+    equal = equal && left_[i] == left_[0];
   }
-  spans_.reserve(n);
-  which_.reserve(n);
-  left_.resize(n);
-  emit_.resize(n * steps_at_once_);
-  new_scratch_.clear();
-  new_scratch_.resize(n);
-  for (size_t i = 0; i < n; ++i) new_scratch_[i] = MakeScratch(model.spec, *rows[i]);
-  return absl::OkStatus();
+  const size_t parts = Parts(model, rows.size());
+  while (parts_.size() < parts) parts_.push_back(std::make_unique<RowsRun>(kernels_, alone_));
+  if (parts > 1) {
+    for (size_t i = 0; i < parts; ++i) {
+      // Also when rows have gone and the others are dealt out anew.
+      const size_t most = std::min(rows.size() / threads_.threads(), kMaxPartRows) + 1;
+      if (!parts_[i]->Reserve(model, most, longest)) return false;
+    }
+  }
+  return (parts > 1 && equal) || together_.Reserve(model, rows.size(), longest);
 }
 
 absl::Status BatchRun::Prepare(const PackedModel& model, absl::Span<Row* const> rows) {
   try {
-    return TryPrepare(model, rows);
+    if (TryPrepare(model, rows)) return absl::OkStatus();
   } catch (const std::bad_alloc&) {
-    new_scratch_.clear();
-    return NoMemory();
   }
+  new_scratch_.clear();
+  return ResourceExhausted("DEVICE_MEMORY", "no memory for the intermediate results of a batch on device cpu");
 }
 
 absl::Status BatchRun::Run(const PackedModel& model, CpuStatePool& pool, absl::Span<Row* const> rows) {
@@ -82,99 +105,38 @@ absl::Status BatchRun::Run(const PackedModel& model, CpuStatePool& pool, absl::S
   if (!status.ok()) return status;
   for (size_t i = 0; i < rows.size(); ++i) {
     if (new_scratch_[i] != nullptr) rows[i]->scratch = std::move(new_scratch_[i]);
-    left_[i] = std::min(rows[i]->budget, rows[i]->units(model.spec) - rows[i]->position);
   }
-  if (model.spec.steppable()) {
-    RunSteps(model, pool, rows);
-  } else {
-    RunSequences(model, pool, rows);
+  while (!rows_.empty()) {
+    const size_t parts = Parts(model, rows_.size());
+    const bool equal = std::equal(left_.begin() + 1, left_.end(), left_.begin());
+    if (parts == 1 || (!equal && !model.spec.steppable())) {
+      together_.Run(model, pool, rows_, left_, UINT64_MAX);
+      return absl::OkStatus();
+    }
+    RunParts(model, pool, parts);
   }
   return absl::OkStatus();
 }
 
-void BatchRun::FinishRow(const PackedModel& model, CpuStatePool& pool, Row& row) {
-  const CpuRowScratch* scratch = ScratchOf(row);
-  if (scratch != nullptr && scratch->first_valid == kNoStep) {
-    if (model.spec.zero_length_state == ZeroLengthState::kZeros) pool.SetToZeros(row.slot);
-    if (row.output != nullptr && row.output_mode != OutputMode::kAll) {
-      std::fill_n(row.output, model.spec.output_size(), 0.0f);
-    }
+void BatchRun::RunParts(const PackedModel& model, CpuStatePool& pool, size_t parts) {
+  const size_t n = rows_.size();
+  const double unit = CellRunner::Nanoseconds(model, n);
+  const uint64_t units =
+      std::min(*std::min_element(left_.begin(), left_.end()), static_cast<uint64_t>(1 + kPartsNanoseconds / unit));
+  threads_.For(parts, unit * static_cast<double>(units), [&](size_t part) {
+    const size_t first = ThreadPool::FirstOfShare(n, parts, part);
+    const size_t count = ThreadPool::FirstOfShare(n, parts, part + 1) - first;
+    parts_[part]->Run(model, pool, absl::MakeSpan(rows_).subspan(first, count),
+                      absl::MakeSpan(left_).subspan(first, count), units);
+  });
+  size_t kept = 0;
+  for (size_t i = 0; i < n; ++i) {
+    if (left_[i] == units) continue;
+    rows_[kept] = rows_[i];
+    left_[kept++] = left_[i] - units;
   }
-  row.scratch.reset();
-}
-
-void BatchRun::RunSteps(const PackedModel& model, CpuStatePool& pool, absl::Span<Row* const> rows) {
-  const ModelSpec& spec = model.spec;
-  const size_t y_size = steps_at_once_ * model.padded_state();
-  for (;;) {
-    which_.clear();
-    for (size_t i = 0; i < rows.size(); ++i) {
-      if (left_[i] != 0) which_.push_back(i);
-    }
-    if (which_.empty()) return;
-    for (uint32_t layer = 0; layer < spec.num_layers; ++layer) {
-      spans_.clear();
-      for (size_t j = 0; j < which_.size(); ++j) {
-        const Row& row = *rows[which_[j]];
-        CellSpan span;
-        span.x = layer == 0 ? row.input + row.position * spec.input_size : y_[(layer - 1) % 2].data() + j * y_size;
-        span.x_stride = layer == 0 ? spec.input_size : model.padded_state();
-        span.mask = row.mask == nullptr ? nullptr : row.mask + row.position;
-        span.mask_stride = 1;
-        span.steps = std::min<uint64_t>(left_[which_[j]], steps_at_once_);
-        span.h = pool.h(row.slot, layer);
-        span.c = pool.c(row.slot, layer);
-        span.y = y_[layer % 2].data() + j * y_size;
-        spans_.push_back(span);
-      }
-      runner_.Run(model, layer, spans_);
-    }
-    EmitSteps(model, rows, y_[(spec.num_layers - 1) % 2].data());
-    for (size_t j = 0; j < which_.size(); ++j) {
-      Row& row = *rows[which_[j]];
-      row.position += spans_[j].steps;
-      left_[which_[j]] -= spans_[j].steps;
-      if (row.position == row.steps) FinishRow(model, pool, row);
-    }
-  }
-}
-
-// Writes the outputs of the steps in spans_, whose y is the top layer's.
-void BatchRun::EmitSteps(const PackedModel& model, absl::Span<Row* const> rows, const float* y) {
-  const ModelSpec& spec = model.spec;
-  const size_t output_size = spec.output_size();
-  const bool cell_on_padding = spec.padding_output == PaddingOutput::kCell;
-  num_emit_ = 0;
-  for (size_t j = 0; j < which_.size(); ++j) {
-    const Row& row = *rows[which_[j]];
-    if (row.output == nullptr) continue;
-    const CellSpan& span = spans_[j];
-    const uint32_t last_valid = row.scratch != nullptr ? ScratchOf(row)->last_valid : row.steps - 1;
-    for (size_t s = 0; s < span.steps; ++s) {
-      const uint64_t t = row.position + s;
-      const float* const from = y + (j * steps_at_once_ + s) * model.padded_state();
-      if (row.output_mode == OutputMode::kAll) {
-        if (span.valid(s) || cell_on_padding) emit_[num_emit_++] = {from, row.output + t * output_size};
-      } else if (t == last_valid) {
-        emit_[num_emit_++] = {from, row.output};
-      }
-    }
-  }
-  runner_.Head(model, absl::MakeSpan(emit_.data(), num_emit_));
-  if (cell_on_padding) return;
-  for (size_t j = 0; j < which_.size(); ++j) {
-    const Row& row = *rows[which_[j]];
-    if (row.output == nullptr || row.mask == nullptr || row.output_mode != OutputMode::kAll) continue;
-    for (size_t s = 0; s < spans_[j].steps; ++s) {
-      if (spans_[j].valid(s)) continue;
-      float* const to = row.output + (row.position + s) * output_size;
-      if (spec.padding_output == PaddingOutput::kRepeatLast && row.position + s > 0) {
-        std::copy_n(to - output_size, output_size, to);
-      } else {
-        std::fill_n(to, output_size, 0.0f);
-      }
-    }
-  }
+  rows_.resize(kept);
+  left_.resize(kept);
 }
 
 }  // namespace lstmd::cpu

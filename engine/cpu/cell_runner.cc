@@ -13,11 +13,12 @@ constexpr size_t kMaxStepsAtOnce = 32;
 // With more rows than this, each step takes both halves in one go: its rows alone fill the registers, and the halves of
 // all steps would only travel through the cache. The bits are the same.
 constexpr size_t kMostRowsOfHalves = 6;
-// Fewer rows are not worth reading a panel for a second time.
-constexpr size_t kMinItemRows = 12;
+constexpr size_t kMinItemRows = 4;
+// Of one item: long beside claiming it, short beside waiting for a thread that is stopped in the middle.
+constexpr double kItemNanoseconds = 4000;
 // Of one thread: weights come at some 130 GB/s, and 130 multiply-adds are done in a nanosecond. Only the order of
 // magnitude matters.
-double Nanoseconds(size_t rows, double weight_bytes, size_t weights) {
+double PassNanoseconds(size_t rows, double weight_bytes, size_t weights) {
   return 0.0075 * (weight_bytes + static_cast<double>(weights * rows));
 }
 
@@ -25,6 +26,15 @@ double Nanoseconds(size_t rows, double weight_bytes, size_t weights) {
 
 size_t CellRunner::StepsAtOnce(size_t rows) {
   return std::clamp<size_t>(kRowsAtOnce / std::max<size_t>(rows, 1), 1, kMaxStepsAtOnce);
+}
+
+double CellRunner::Nanoseconds(const PackedModel& model, size_t rows) {
+  double sum = 0;
+  for (const PackedCell& cell : model.cells) {
+    const Panels& of = cell.panels;
+    sum += PassNanoseconds(rows, of.weight_bytes(), of.count * of.width() * (of.depth[0] + of.depth[1]));
+  }
+  return model.spec.steppable() ? sum : sum / static_cast<double>(model.cells.size());
 }
 
 bool CellRunner::Reserve(const PackedModel& model, size_t rows, size_t steps) {
@@ -59,29 +69,31 @@ template <typename Body>
 void CellRunner::Split(size_t rows, const Panels& of, size_t depth, const Body& body) {
   if (rows == 0) return;  // all steps are masked
   const size_t panels = of.count;
+  const size_t threads = threads_.threads();
   const double part = static_cast<double>(depth) / static_cast<double>(of.depth[0] + of.depth[1]);
-  const double nanoseconds = Nanoseconds(rows, part * of.weight_bytes(), panels * of.width() * depth);
-  const bool alone = nanoseconds < ThreadPool::kWorthHelp;
+  const double nanoseconds = PassNanoseconds(rows, part * of.weight_bytes(), panels * of.width() * depth);
+  const bool alone = threads == 1 || nanoseconds < ThreadPool::kWorthHelp;
   size_t row_blocks = (rows + kMaxItemRows - 1) / kMaxItemRows;
-  if (!alone) {
-    // Where panels are few, rows are split as well, so that each thread finds something.
-    const size_t wanted = (2 * threads_.threads() + panels - 1) / panels;
-    row_blocks = std::max(row_blocks, std::min(wanted, (rows + kMinItemRows - 1) / kMinItemRows));
+  // Where panels are few, rows are split as well, so that each thread finds something.
+  if (!alone && panels < threads) {
+    row_blocks = std::max(row_blocks, std::min((threads + panels - 1) / panels, rows / kMinItemRows));
   }
   const size_t block = (rows + row_blocks - 1) / row_blocks;
   row_blocks = (rows + block - 1) / block;
-  // Panels of one item.
-  const size_t group = alone ? panels : row_blocks * panels / ThreadPool::kMaxItems + 1;
-  const size_t groups = (panels + group - 1) / group;
-  // Every other pass goes the other way, each thread through its own end: what it met last is in the cache yet, while
-  // going round in one direction would always ask for what was there and has just been put out.
-  const size_t middle = threads_.threads() == 1 ? groups : groups / 2;
+  const double items_each = std::max(1.0, nanoseconds / static_cast<double>(threads) / kItemNanoseconds);
+  const size_t groups =
+      alone ? 1 : static_cast<size_t>(std::min(static_cast<double>(panels), static_cast<double>(threads) * items_each));
   threads_.For(row_blocks * groups, nanoseconds, [&](size_t item) {
     const size_t first = item % row_blocks * block;
     size_t at = item / row_blocks;
-    if (backward_) at = at < middle ? middle - 1 - at : middle + groups - 1 - at;
-    const size_t panel = at * group;
-    body(first, std::min(block, rows - first), panel, std::min(panels, panel + group));
+    // Every other pass goes the other way, each thread through its own: what it met last is in the cache yet, while
+    // going round in one direction would always ask for what was there and has just been put out.
+    if (backward_) {
+      const size_t share = ThreadPool::ShareOf(groups, threads, at);
+      at = ThreadPool::FirstOfShare(groups, threads, share) + ThreadPool::FirstOfShare(groups, threads, share + 1) - 1 -
+           at;
+    }
+    body(first, std::min(block, rows - first), panels * at / groups, panels * (at + 1) / groups);
   });
 }
 

@@ -39,6 +39,9 @@ class CellRunner {
   // How many steps of each row to give to Run at once.
   static size_t StepsAtOnce(size_t rows);
 
+  // About what a unit of so many rows takes on one thread.
+  static double Nanoseconds(const PackedModel& model, size_t rows);
+
   // Makes room for Run and Head with this many rows, and steps of each. False: no memory. Throws std::bad_alloc.
   bool Reserve(const PackedModel& model, size_t rows, size_t steps);
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 add_library(lstmd_cpu STATIC
   cpu/aligned_buffer.cc cpu/batch_run.cc cpu/cell_runner.cc cpu/cpu_backend.cc cpu/kernels.cc cpu/packed_weights.cc cpu/panels.cc
-  cpu/sequence_run.cc cpu/state_pool.cc cpu/thread_pool.cc)
+  cpu/rows_run.cc cpu/sequence_run.cc cpu/state_pool.cc cpu/thread_pool.cc)
 # Fused multiply-adds are where the kernel says so and nowhere else: what a compiler fuses could differ between the
 # instances of a template, and with it the bits of a row.
 set_source_files_properties(cpu/kernels.cc PROPERTIES COMPILE_OPTIONS -ffp-contract=off)

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The part of BatchRun for models that read backward in time: one cell over all of time after the other.
+// The part of RowsRun for models that read backward in time: one cell over all of time after the other.
 #include <algorithm>
 
-#include "engine/cpu/batch_run.h"
+#include "engine/cpu/rows_run.h"
 
 namespace lstmd::cpu {
 namespace {
@@ -58,7 +58,7 @@ void Merge(const ModelSpec& spec, size_t direction, const float* y, float* to) {
 
 }  // namespace
 
-void BatchRun::RunSequences(const PackedModel& model, CpuStatePool& pool, absl::Span<Row* const> rows) {
+void RowsRun::RunSequences(const PackedModel& model, CpuStatePool& pool, absl::Span<Row* const> rows) {
   // Rows only move on to higher cells, so one pass meets all of them, and those that get to a cell join those in it.
   for (size_t cell = 0; cell < model.cells.size(); ++cell) {
     for (;;) {
@@ -80,7 +80,7 @@ void BatchRun::RunSequences(const PackedModel& model, CpuStatePool& pool, absl::
   }
 }
 
-void BatchRun::RunCell(const PackedModel& model, CpuStatePool& pool, absl::Span<Row* const> rows, size_t cell) {
+void RowsRun::RunCell(const PackedModel& model, CpuStatePool& pool, absl::Span<Row* const> rows, size_t cell) {
   const ModelSpec& spec = model.spec;
   const size_t y_size = steps_at_once_ * model.padded_state();
   const size_t layer_input = spec.layer_input_size(cell / spec.directions());
@@ -118,7 +118,7 @@ void BatchRun::RunCell(const PackedModel& model, CpuStatePool& pool, absl::Span<
 
 // Puts the next `steps` outputs y of a cell into the layer's, filling in for steps that are not valid, and, where the
 // layer's output is complete and the last, into emit_ or the row's output.
-void BatchRun::CollectOutputs(const PackedModel& model, Row& row, size_t cell, size_t steps, const float* y) {
+void RowsRun::CollectOutputs(const PackedModel& model, Row& row, size_t cell, size_t steps, const float* y) {
   const ModelSpec& spec = model.spec;
   CpuRowScratch& scratch = ScratchOf(row);
   const CellOrder order(spec, cell, row.steps);
@@ -158,7 +158,7 @@ void BatchRun::CollectOutputs(const PackedModel& model, Row& row, size_t cell, s
 }
 
 // The one output of kLast and kFinal, if any step was valid.
-void BatchRun::EmitEnd(const PackedModel& model, Row& row) {
+void RowsRun::EmitEnd(const PackedModel& model, Row& row) {
   const ModelSpec& spec = model.spec;
   CpuRowScratch& scratch = ScratchOf(row);
   if (row.output == nullptr || row.output_mode == OutputMode::kAll || scratch.first_valid == kNoStep) return;

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Threads that split the panels of one step. A step takes microseconds, so the threads meet without sleeping: helpers
-// spin for a short while after a job before they sleep, and the caller never waits for one that has not come. Work is
-// claimed item by item; the caller claims whatever the helpers do not, and at the end waits only for items that
-// somebody is at. The caller claims from the front and the first helper from the back, so that each meets the same
-// weights in the next step and finds them in its own cache.
+// Threads that split one step. A step takes microseconds, so the threads meet without sleeping: helpers spin for a
+// short while after a job before they sleep, and the caller never waits for one that has not come.
+//
+// The items of a job are dealt out in shares that follow each other, one for each thread, the caller's first. A thread
+// claims from its own share, then from the ends of the others', so that each meets the same items in the next step and
+// finds what belongs to them in its own cache, while one that comes late or is stopped in the middle costs no more than
+// the item it is at. Each share lies in cache lines of its own: cores may be far from each other, and then what one
+// wrote costs the other half a microsecond.
 //
 // Thread safety: one thread at a time calls For.
 #ifndef LSTMD_ENGINE_CPU_THREAD_POOL_H_
@@ -14,6 +17,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <thread>
 #include <vector>
 
@@ -40,33 +44,58 @@ class ThreadPool {
   // Below this the helpers are left alone.
   static constexpr double kWorthHelp = 1500;
 
-  int threads() const { return static_cast<int>(helpers_.size()) + 1; }
+  size_t threads() const { return helpers_.size() + 1; }
+
+  // The first item of a thread's share; that of thread `threads` is `items`.
+  static constexpr size_t FirstOfShare(size_t items, size_t threads, size_t thread) { return items * thread / threads; }
+  // Whose share an item is in.
+  static constexpr size_t ShareOf(size_t items, size_t threads, size_t item) {
+    return ((item + 1) * threads - 1) / items;
+  }
 
   static constexpr size_t kMaxItems = (size_t{1} << 20) - 1;
 
  private:
   using Call = void (*)(const void* function, size_t item);
 
+  struct Job {
+    Call call = nullptr;
+    const void* function = nullptr;
+  };
+
+  // A thread's share of the job at hand. Lines are fetched in pairs.
+  struct alignas(128) Share {
+    // Generation (24 bits) | end (20 bits) | begin (20 bits) of the items that are not claimed. Claiming one is a
+    // compare-and-swap of the whole word, so nobody claims from a job that is over. `job` belongs to the generation: it
+    // changes only when no item of it is claimed and not done.
+    std::atomic<uint64_t> ticket{0};
+    Job job;
+  };
+  struct alignas(128) Done {
+    std::atomic<uint64_t> items{0};  // by one helper since the pool began
+  };
+
   void Run(size_t items, double nanoseconds, Call call, const void* function);
-  void Help(bool from_back);
-  // Does items of the job that `ticket` shows until none is left to claim.
-  void Work(uint64_t ticket, bool from_back);
-  void Sleep(uint64_t seen);
+  void Help(size_t thread);
+  // Does items of the job `generation` until none is left to claim, its own first; the number done.
+  size_t Work(size_t thread, uint64_t generation);
+  size_t WorkOn(Share& share, uint64_t generation, bool from_back);
+  void Sleep(const Share& share, uint64_t seen);
   bool WorthWaking(double nanoseconds);
+  uint64_t HelpersDone() const;
 
-  // The job: generation (24 bits) | end (20 bits) | begin (20 bits) of the items that are not claimed. Claiming one is
-  // a compare-and-swap of the whole word, so nobody claims from a job that is over. call_ and function_ belong to the
-  // generation: they change only when no item of it is claimed and not done.
-  std::atomic<uint64_t> ticket_{0};
-  std::atomic<size_t> done_{0};
-  Call call_ = nullptr;
-  const void* function_ = nullptr;
+  std::unique_ptr<Share[]> shares_;  // [threads], the caller's first
+  std::unique_ptr<Done[]> done_;     // [threads], of the helpers
 
-  // Work that came without a pause while helpers slept, and the end of the last job: the caller's own.
+  // The caller's own: the job, what helpers have done up to it, work that came without a pause while helpers slept, and
+  // the end of the last job.
+  uint64_t generation_ = 0;
+  uint64_t helpers_done_ = 0;
   double sleepless_ = 0;
   std::chrono::steady_clock::time_point last_end_;
 
-  std::atomic<int> sleepers_{0};
+  alignas(128) std::atomic<int> sleepers_{0};
+  std::atomic<int> caller_core_{-1};
   std::atomic<bool> stop_{false};
   Mutex mutex_;
   CondVar wake_;
