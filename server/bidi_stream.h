@@ -311,9 +311,9 @@ void BidiStream<Request, Response>::AdvanceBusy() {
       }
     }
     // Outside the lock: these may serialise, write to the socket, and, the last, lead to the end of this object. The
-    // read first: a client that waits for the reply sends the next message upon it, which then finds the read waiting.
-    if (request != nullptr) this->StartRead(request);
+    // reply first: it takes the flow control's update along, which a read would send, and wake the client with, alone.
     if (reply != nullptr) this->StartWrite(reply);
+    if (request != nullptr) this->StartRead(request);
     if (reply != nullptr || request != nullptr) continue;
     this->Finish(status);
     return;

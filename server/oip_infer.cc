@@ -20,6 +20,24 @@ void SetNumber(const char* key, uint64_t value, inference::ModelInferResponse* r
   (*response->mutable_parameters())[key].set_int64_param(static_cast<int64_t>(value));
 }
 
+// Clear deletes the messages below the one that is cleared; each step has these again.
+void ClearSequence(v1::Sequence* sequence) {
+  v1::Tensor* const input = sequence->release_input();
+  sequence->Clear();
+  if (input == nullptr) return;
+  input->Clear();
+  sequence->set_allocated_input(input);
+}
+
+void ClearResult(v1::SequenceResult* result) {
+  v1::Tensor* const output = result->release_output();
+  v1::Timing* const timing = result->release_timing();
+  result->Clear();
+  if (output != nullptr) output->Clear();
+  result->set_allocated_output(output);
+  result->set_allocated_timing(timing);
+}
+
 std::vector<float> Floats(const v1::Tensor& tensor) {
   // It was checked by Parse.
   const absl::StatusOr<TensorView> view = ViewTensor(tensor);
@@ -76,7 +94,7 @@ absl::Status OipInference::Parse(const inference::ModelInferRequest& request, Fl
 absl::Status OipInference::Check(FloatScratch* scratch) {
   ReplyBudget budget(context_.limits.max_message_bytes);
   int64_t rows_left = context_.limits.max_rows;
-  result_.Clear();
+  ClearResult(&result_);
   item_.emplace(sequence_, model_, &result_);
   return item_->Check(context_, caller_, lookup_, scratch, &budget, &rows_left);
 }
@@ -159,8 +177,8 @@ void OipInference::Reset() {
   outputs_.clear();
   model_.reset();
   session_name_.clear();
-  sequence_.Clear();
-  result_.Clear();
+  ClearSequence(&sequence_);
+  ClearResult(&result_);
   item_.reset();
   version_ = 0;
   times_.rows = 0;

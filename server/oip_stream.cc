@@ -36,7 +36,9 @@ void OipStream::Recycle(Requests* from, Requests::iterator request) {
     return;
   }
   request->message.Clear();
-  request->reply.Clear();
+  // Not all of it, which would delete the response.
+  request->reply.clear_error_message();
+  request->reply.mutable_infer_response()->Clear();
   request->infer.Reset();
   request->scratch.Reset();
   request->works.clear();
@@ -245,6 +247,8 @@ void OipStream::SubmitRequest(Request* request) {
     }
     request->pending = batch.size();
     request->submitted = true;
+    // Nothing else of the stream is on its way that its reply could wait for.
+    request->works.front().alone = pending_ == 1 && replies_.empty();
     Count(request, {batch.size() - 1, request->infer.reply_bytes()});
   }
   // The request may be answered and gone before this returns.
