@@ -4,7 +4,10 @@ add_library(lstmd_cpu STATIC
   cpu/rows_run.cc cpu/sequence_run.cc cpu/state_pool.cc cpu/thread_pool.cc)
 # Fused multiply-adds are where the kernel says so and nowhere else: what a compiler fuses could differ between the
 # instances of a template, and with it the bits of a row.
-set_source_files_properties(cpu/kernels.cc PROPERTIES COMPILE_OPTIONS
-  # Sanitized builds are compiled at -O1, which would make the instruction sets without vectors slower than a test may be.
-  "-ffp-contract=off;$<$<BOOL:${LSTMD_SANITIZE}>:-O2>")
+set(kernel_options -ffp-contract=off)
+if(LSTMD_SANITIZE)
+  # Two instruction sets between the first and the last fewer: with checks this file takes minutes.
+  list(APPEND kernel_options "-DHWY_DISABLED_TARGETS=(HWY_SSE4|HWY_SSSE3)")
+endif()
+set_source_files_properties(cpu/kernels.cc PROPERTIES COMPILE_OPTIONS "${kernel_options}")
 target_link_libraries(lstmd_cpu PUBLIC lstmd_model_files PRIVATE PkgConfig::hwy Threads::Threads)

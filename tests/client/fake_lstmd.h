@@ -69,7 +69,8 @@ class FakeLstmd final : public v1::InferenceService::Service {
   const std::string& address() const { return address_; }
   std::shared_ptr<FakeStore> store() const { return store_; }
 
-  // Scripts, set before they can be called. `seq` is the number as the step comes in.
+  // Scripts, set before they can be called or, those of Binds, under the store's mutex. `seq` is the number as the step
+  // comes in.
   std::function<Fault(const std::string& session, uint64_t seq)> fault;
   // A status with a code refuses the step or bind; the step was not applied.
   std::function<google::rpc::Status(const std::string& session, uint64_t seq)> refuse_step;

@@ -128,7 +128,10 @@ TEST_F(ResumableErrorsTest, TheDeadlineHolds) {
   Futures futures;
   SendAll(s, 3, &futures);
   for (auto& future : futures) EXPECT_EQ(future.get().status().code(), absl::StatusCode::kDeadlineExceeded);
-  a_.answer_bind = [](const v1::Bind&) { return false; };
+  {
+    std::lock_guard<std::mutex> lock(store_->mutex);
+    a_.answer_bind = [](const v1::Bind&) { return false; };
+  }
   EXPECT_EQ(stream_->Bind(SessionName("m", "s")).status().code(), absl::StatusCode::kDeadlineExceeded);
 }
 
