@@ -26,6 +26,12 @@ class DrainableStream {
 // The streams that are open. Thread-safe.
 class StreamRegistry {
  public:
+  StreamRegistry() = default;
+  // REQUIRES: all streams have been removed, or their Remove is on its way out.
+  ~StreamRegistry() { MutexLock lock(&mutex_); }
+  StreamRegistry(const StreamRegistry&) = delete;
+  StreamRegistry& operator=(const StreamRegistry&) = delete;
+
   void Add(DrainableStream* stream);
   // The last thing a stream does.
   void Remove(DrainableStream* stream);
