@@ -73,6 +73,7 @@ Checkpointer::~Checkpointer() {
 void Checkpointer::Push(Save save) {
   {
     MutexLock lock(&mutex_);
+    if (queue_.empty()) queued_since_ = clock_->Now();
     queue_.push_back(std::move(save));
   }
   wake_.Signal();
@@ -90,6 +91,8 @@ CheckpointStats Checkpointer::stats() const {
   MutexLock lock(&mutex_);
   CheckpointStats stats = stats_;
   stats.waiting = queue_.size();
+  const absl::Time oldest = std::min(queued_since_, group_since_);
+  if (oldest != absl::InfiniteFuture()) stats.oldest = std::max(absl::ZeroDuration(), clock_->Now() - oldest);
   return stats;
 }
 
@@ -115,12 +118,18 @@ void Checkpointer::Loop() {
       const auto end = queue_.begin() + static_cast<std::ptrdiff_t>(std::min(queue_.size(), kGroup));
       group.assign(std::make_move_iterator(queue_.begin()), std::make_move_iterator(end));
       queue_.erase(queue_.begin(), end);
+      group_since_ = queued_since_;
+      if (queue_.empty()) queued_since_ = absl::InfiniteFuture();
     }
     if (group.empty()) continue;
     if (!stopping) {
       WriteGroup(group);
     } else {
       for (Save& save : group) save.status = Unavailable("DRAINING", "the server stopped before it was saved");
+    }
+    {
+      MutexLock lock(&mutex_);
+      group_since_ = absl::InfiniteFuture();
     }
     EndGroup(group);
   }

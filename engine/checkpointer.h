@@ -76,6 +76,7 @@ struct CheckpointStats {
   uint64_t failures = 0;  // that were not
   uint64_t waiting = 0;
   absl::Duration last_group;  // time that the store took
+  absl::Duration oldest;      // at most so long has one waited or been under way
 };
 
 // Thread-safe.
@@ -110,6 +111,9 @@ class Checkpointer {
   mutable Mutex mutex_;
   CondVar wake_;
   std::vector<Save> queue_ ABSL_GUARDED_BY(mutex_);
+  // Since when something has waited, and the oldest of the group under way has. InfiniteFuture: nothing.
+  absl::Time queued_since_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();
+  absl::Time group_since_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();
   bool ask_again_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   CheckpointStats stats_ ABSL_GUARDED_BY(mutex_);

@@ -251,6 +251,7 @@ struct EngineStats {
   uint64_t checkpoints = 0;
   uint64_t checkpoint_failures = 0;
   uint64_t checkpoints_waiting = 0;
+  absl::Duration checkpoint_lag;  // at most so long has one waited
   absl::Duration checkpoint_time;  // of the last group
   uint64_t sessions_restored = 0;
   // Spilling: where sessions are now, and moves so far, out and back.

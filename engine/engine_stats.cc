@@ -31,6 +31,7 @@ EngineStats EngineImpl::Stats() const {
     stats.checkpoint_failures = saves.failures;
     stats.checkpoints_waiting = saves.waiting;
     stats.checkpoint_time = saves.last_group;
+    stats.checkpoint_lag = saves.oldest;
   }
   return stats;
 }

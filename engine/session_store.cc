@@ -21,11 +21,12 @@ std::string TombstoneOf(std::string_view model, std::string_view id) {
   return std::string(model).append(1, '/').append(id);
 }
 
-absl::Status OverQuota(std::string_view owner, std::string_view what, uint64_t limit) {
+absl::Status OverQuota(std::string_view owner, std::string_view bound, std::string_view what, uint64_t limit) {
   const absl::string_view tenant(owner.data(), owner.size());
   const absl::string_view kind(what.data(), what.size());
   return ResourceExhausted("QUOTA", absl::StrCat("tenant '", tenant, "' may have at most ", limit, " ", kind))
       .Quota(absl::StrCat("tenant:", tenant))
+      .With("bound", bound)
       .RetryAfter(absl::Seconds(1))
       .With("limit", absl::StrCat(limit));
 }
@@ -113,9 +114,10 @@ absl::Status SessionStore::Reserve(const SessionShare& share, std::string* full)
     }
     if (!share.owner.empty()) {
       Used& used = of_owners_[std::string(share.owner)];
-      if (used.sessions >= quota.max_sessions) return OverQuota(share.owner, "sessions", quota.max_sessions);
+      if (used.sessions >= quota.max_sessions)
+        return OverQuota(share.owner, "sessions", "sessions", quota.max_sessions);
       if (used.state_bytes + share.state_bytes > quota.max_state_bytes) {
-        return OverQuota(share.owner, "bytes of state in its sessions", quota.max_state_bytes);
+        return OverQuota(share.owner, "state_bytes", "bytes of state in its sessions", quota.max_state_bytes);
       }
       used.sessions += 1;
       used.state_bytes += share.state_bytes;

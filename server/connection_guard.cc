@@ -3,59 +3,36 @@
 
 #include <arpa/inet.h>
 #include <dirent.h>
+#include <malloc.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <cstdlib>
+#include <queue>
+#include <set>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "absl/time/clock.h"
 #include "engine/memory_budget.h"
-#include "grpc/grpc.h"
-#include "grpc/support/alloc.h"
-#include "nlohmann/json.hpp"
 #include "server/errors.h"
 #include "spdlog/spdlog.h"
 
 namespace lstmd::server {
 namespace {
 
-using Json = nlohmann::json;
-
-// Looks come this often, or sooner where memory has grown by so much.
+// Looks come this often, or at the next glance where memory has grown by so much.
 constexpr absl::Duration kInterval = absl::Seconds(1);
-constexpr absl::Duration kGlance = absl::Milliseconds(50);
-constexpr uint64_t kGrowth = 32 << 20;
-// Connections whose streams are counted in one look; the others have their turn in the next.
-constexpr size_t kCounted = 256;
-
-struct Connection {
-  int64_t id = 0;
-  std::string peer;  // "ipv4:1.2.3.4:5"
-};
-
-Json Parse(char* text) {
-  if (text == nullptr) return Json();
-  Json json = Json::parse(text, nullptr, false);
-  gpr_free(text);
-  return json;
-}
-
-// channelz writes 64-bit integers as text.
-int64_t Number(const Json& json, const char* key) {
-  int64_t number = 0;
-  if (json.is_object() && json.contains(key) && json[key].is_string()) {
-    (void)absl::SimpleAtoi(json[key].get<std::string>(), &number);
-  }
-  return number;
-}
-
-std::string Text(const Json& json, const char* key) {
-  return json.is_object() && json.contains(key) && json[key].is_string() ? json[key].get<std::string>() : "";
-}
+constexpr absl::Duration kGlance = absl::Milliseconds(20);
+constexpr uint64_t kGrowth = 16 << 20;
+// Connections whose calls are counted in one look, and in one upon growth.
+constexpr size_t kCounted = 128;
+constexpr size_t kCountedUponGrowth = 2048;
+// A call that has begun and said nothing yet, measured with room to spare.
+constexpr uint64_t kCallBytes = 16 << 10;
 
 // The address of the other end as gRPC writes it, "" where there is none.
 std::string PeerOf(int fd) {
@@ -78,59 +55,78 @@ std::string PeerOf(int fd) {
   return absl::StrCat("ipv6:[", text, "]:", ntohs(v6.sin6_port));
 }
 
-// gRPC sees the end of the connection then, and lets go of all that belongs to it. Should the descriptor have become
-// another connection's in between, that client connects again.
-void Shut(const std::set<std::string>& peers) {
+// Resets the connection: what has arrived and was not read is lost too, unlike after shutdown(), so that not one more
+// call comes of it. gRPC sees the end, and lets go of all that belongs to it.
+void Reset(int fd) {
+  sockaddr none = {};
+  none.sa_family = AF_UNSPEC;
+  if (connect(fd, &none, sizeof none) != 0) shutdown(fd, SHUT_RDWR);
+}
+
+// Should a descriptor have become another connection's in between, that client connects again.
+void ResetAll(const std::set<std::string>& peers) {
   DIR* const folder = opendir("/proc/self/fd");
   if (folder == nullptr) return;
   while (const dirent* entry = readdir(folder)) {
     int fd = -1;
-    if (absl::SimpleAtoi(entry->d_name, &fd) && peers.count(PeerOf(fd)) > 0) shutdown(fd, SHUT_RDWR);
+    if (absl::SimpleAtoi(entry->d_name, &fd) && peers.count(PeerOf(fd)) > 0) Reset(fd);
   }
   closedir(folder);
 }
 
-std::string FindServer(const std::vector<int>& ports) {
-  const Json servers = Parse(grpc_channelz_get_servers(0));
-  if (!servers.is_object() || !servers.contains("server")) return "";
-  for (const Json& server : servers["server"]) {
-    if (!server.contains("listenSocket")) continue;
-    for (const Json& socket : server["listenSocket"]) {
-      for (const int port : ports) {
-        if (absl::EndsWith(Text(socket, "name"), absl::StrCat(":", port))) return Text(server["ref"], "serverId");
-      }
+bool IsTcp(const Connection& connection) { return absl::StartsWith(connection.peer, "ip"); }
+
+std::string HostOf(const Connection& connection) { return connection.peer.substr(0, connection.peer.rfind(':')); }
+
+// Marks the newest connections of the hosts that have the most, until `count` are left.
+void MarkTooMany(const std::vector<Connection>& connections, size_t count, std::vector<bool>* marked) {
+  size_t left = 0;
+  std::unordered_map<std::string, std::vector<size_t>> hosts;
+  for (size_t i = 0; i < connections.size(); ++i) {
+    if (!(*marked)[i] && IsTcp(connections[i])) {
+      hosts[HostOf(connections[i])].push_back(i);
+      ++left;
     }
   }
-  return "";
-}
-
-std::vector<Connection> List(int64_t server) {
-  std::vector<Connection> connections;
-  int64_t next = 0;
-  while (true) {
-    const Json page = Parse(grpc_channelz_get_server_sockets(server, next, 500));
-    if (!page.is_object() || !page.contains("socketRef") || page["socketRef"].empty()) return connections;
-    for (const Json& socket : page["socketRef"]) {
-      const std::string name = Text(socket, "name");
-      const size_t peer = name.rfind(' ');
-      const int64_t id = Number(socket, "socketId");
-      connections.push_back({id, peer == name.npos ? name : name.substr(peer + 1)});
-      next = std::max(next, id + 1);
-    }
-    if (page.contains("end") && page["end"].is_boolean() && page["end"].get<bool>()) return connections;
+  const auto fewer = [](const std::vector<size_t>* a, const std::vector<size_t>* b) { return a->size() < b->size(); };
+  std::priority_queue<std::vector<size_t>*, std::vector<std::vector<size_t>*>, decltype(fewer)> order(fewer);
+  for (auto& [host, its] : hosts) order.push(&its);
+  for (; left > count; --left) {
+    std::vector<size_t>* const most = order.top();
+    order.pop();
+    (*marked)[most->back()] = true;
+    most->pop_back();
+    order.push(most);
   }
 }
 
-uint64_t OpenStreams(int64_t socket) {
-  const Json json = Parse(grpc_channelz_get_socket(socket));
-  if (!json.is_object() || !json.contains("socket") || !json["socket"].contains("data")) return 0;
-  const Json& data = json["socket"]["data"];
-  const int64_t open =
-      Number(data, "streamsStarted") - Number(data, "streamsSucceeded") - Number(data, "streamsFailed");
-  return static_cast<uint64_t>(std::max<int64_t>(0, open));
+// Marks those with the most calls, until no more than `calls` are left.
+void MarkBusiest(const std::vector<Connection>& connections, uint64_t calls, std::vector<bool>* marked) {
+  uint64_t open = 0;
+  std::vector<size_t> order;
+  for (size_t i = 0; i < connections.size(); ++i) {
+    if ((*marked)[i] || !IsTcp(connections[i])) continue;
+    open += connections[i].open;
+    order.push_back(i);
+  }
+  if (open <= calls) return;
+  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+    return connections[a].open != connections[b].open ? connections[a].open > connections[b].open : a > b;
+  });
+  for (const size_t i : order) {
+    if (open <= calls) return;
+    (*marked)[i] = true;
+    open -= connections[i].open;
+  }
 }
 
 }  // namespace
+
+uint64_t CallsFor(uint64_t memory_limit) {
+  constexpr uint64_t kFewest = 1024;
+  constexpr uint64_t kMost = 1 << 20;
+  return memory_limit == 0 ? kMost : std::clamp(memory_limit / 4 / kCallBytes, kFewest, kMost);
+}
 
 uint64_t RoomForConnections() {
   constexpr uint64_t kOthers = 128;  // models, stores, logs, and connections on their way out
@@ -141,10 +137,29 @@ uint64_t RoomForConnections() {
   return limit.rlim_cur > 2 * kOthers ? limit.rlim_cur - kOthers : limit.rlim_cur / 2;
 }
 
-ConnectionGuard::ConnectionGuard(ConnectionBounds bounds, std::vector<int> ports)
-    : bounds_(bounds), ports_(std::move(ports)), server_id_(FindServer(ports_)), thread_([this] { Watch(); }) {
-  if (server_id_.empty()) spdlog::warn("connections cannot be counted: --max-connections does not hold");
+std::vector<Cut> ChooseCuts(const std::vector<Connection>& connections, const ConnectionBounds& bounds) {
+  std::vector<Cut> cuts;
+  std::vector<bool> marked(connections.size(), false);
+  std::vector<bool> cut = marked;
+  const auto take = [&](CutReason reason) {
+    for (size_t i = 0; i < connections.size(); ++i) {
+      if (marked[i] && !cut[i]) cuts.push_back({connections[i], reason});
+    }
+    cut = marked;
+  };
+  for (size_t i = 0; i < connections.size(); ++i) {
+    marked[i] = IsTcp(connections[i]) && connections[i].open > bounds.max_streams_per_connection;
+  }
+  take(CutReason::kStreams);
+  MarkTooMany(connections, bounds.max_connections, &marked);
+  take(CutReason::kConnections);
+  MarkBusiest(connections, bounds.max_calls, &marked);
+  take(CutReason::kCalls);
+  return cuts;
 }
+
+ConnectionGuard::ConnectionGuard(ConnectionBounds bounds, int64_t server, ConnectionCounters* counters)
+    : bounds_(bounds), server_(server), counters_(*counters), thread_([this] { Watch(); }) {}
 
 ConnectionGuard::~ConnectionGuard() {
   {
@@ -158,44 +173,72 @@ ConnectionGuard::~ConnectionGuard() {
 void ConnectionGuard::Watch() {
   uint64_t held = ResidentBytes();
   absl::Duration since;
+  bool trim = false;
   while (true) {
     {
       MutexLock lock(&mutex_);
       if (!stopping_) wake_.WaitFor(&mutex_, kGlance);
-      if (stopping_ || server_id_.empty()) return;
+      if (stopping_) return;
     }
     since += kGlance;
     const uint64_t now = ResidentBytes();
     held = std::min(held, now);
-    if (since < kInterval && now < held + kGrowth) continue;
+    const bool grown = now >= held + kGrowth;
+    if (!grown && since < kInterval) continue;
     since = absl::ZeroDuration();
     held = now;
-    Look();
+    if (Look(grown ? kCountedUponGrowth : kCounted)) {
+      trim = true;
+    } else if (trim && !grown) {
+      // The allocator keeps what the connections that were cut held: then the next flood would not show as growth.
+      trim = false;
+      malloc_trim(0);
+    }
   }
 }
 
-void ConnectionGuard::Look() {
-  int64_t server = 0;
-  (void)absl::SimpleAtoi(server_id_, &server);
-  const std::vector<Connection> connections = List(server);
-  std::set<std::string> over;
-  // The newest go: who was there first is served.
-  for (size_t i = bounds_.max_connections; i < connections.size(); ++i) over.insert(connections[i].peer);
-  if (!over.empty()) spdlog::warn("{} connections above --max-connections are shut", over.size());
-
-  const size_t counted = std::min(connections.size(), kCounted);
-  auto at = std::lower_bound(connections.begin(), connections.end(), next_socket_,
+bool ConnectionGuard::Look(size_t counted) {
+  std::vector<Connection> connections = ListConnections(server_);
+  counted = std::min(connections.size(), counted);
+  auto at = std::lower_bound(connections.begin(), connections.end(), next_,
                              [](const Connection& one, int64_t id) { return one.id < id; });
   for (size_t i = 0; i < counted; ++i, ++at) {
     if (at == connections.end()) at = connections.begin();
-    const uint64_t streams = OpenStreams(at->id);
-    next_socket_ = at->id + 1;
-    if (streams <= bounds_.max_streams_per_connection) continue;
-    spdlog::warn("{} has {} streams open and ignores that {} may be: its connection is shut", Printable(at->peer),
-                 streams, bounds_.max_streams_per_connection);
-    over.insert(at->peer);
+    open_[at->id] = OpenCalls(at->id);
+    next_ = at->id + 1;
   }
-  if (!over.empty()) Shut(over);
+  std::unordered_map<int64_t, uint64_t> known;
+  uint64_t calls = 0;
+  for (Connection& connection : connections) {
+    const auto it = open_.find(connection.id);
+    if (it == open_.end()) continue;
+    known.insert(*it);
+    connection.open = it->second;
+    calls += it->second;
+  }
+  open_ = std::move(known);
+  counters_.connections.Set(static_cast<int64_t>(connections.size()));
+  counters_.calls.Set(static_cast<int64_t>(calls));
+
+  const std::vector<Cut> cuts = ChooseCuts(connections, bounds_);
+  if (cuts.empty()) return false;
+  std::set<std::string> peers;
+  for (const Cut& cut : cuts) {
+    peers.insert(cut.connection.peer);
+    open_.erase(cut.connection.id);
+    counters_.cut[static_cast<size_t>(cut.reason)].Add(1);
+  }
+  ResetAll(peers);
+  unsaid_ += cuts.size();
+  if (const absl::Time now = absl::Now(); now - said_ >= kInterval) {
+    const Cut& first = cuts.front();
+    spdlog::warn("{} connections cut of {} with {} open calls; that of {} with {} calls, for --{}", unsaid_,
+                 connections.size(), calls, Printable(first.connection.peer), first.connection.open,
+                 absl::StrReplaceAll(kCutReasons[static_cast<size_t>(first.reason)], {{"_", "-"}}));
+    unsaid_ = 0;
+    said_ = now;
+  }
+  return true;
 }
 
 }  // namespace lstmd::server

@@ -12,10 +12,12 @@
 
 namespace lstmd::server {
 
-class AccessControl;   // server/access.h
-class History;         // server/monitor/history.h
-class SlowLog;         // server/slow_log.h
-class StreamRegistry;  // server/stream_registry.h
+class AccessControl;        // server/access.h
+struct ConnectionBounds;    // server/connection_guard.h
+struct ConnectionCounters;  // server/connection_guard.h
+class History;              // server/monitor/history.h
+class SlowLog;              // server/slow_log.h
+class StreamRegistry;       // server/stream_registry.h
 
 // Bounds on what one message or stream may ask for.
 struct Limits {
@@ -41,6 +43,9 @@ struct Context {
   Limits limits;
   const AccessControl* access = nullptr;  // nullptr: everyone may do all
   StreamRegistry* streams = nullptr;
+  const ConnectionCounters* connections = nullptr;
+  const ConnectionBounds* connection_bounds = nullptr;
+  uint64_t memory_limit = 0;  // of the process; 0: none
   SlowLog* slow_log = nullptr;
   History* history = nullptr;
   // Those that only watch; a drain does not wait for them.

@@ -6,11 +6,12 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "absl/time/time.h"
 #include "engine/errors.h"
-#include "grpc/support/log.h"
 #include "nlohmann/json.hpp"
 #include "server/errors.h"
+#include "server/library_logs.h"
 #include "server/telemetry.h"
 #include "server/trace_context.h"
 #include "spdlog/sinks/stdout_color_sinks.h"
@@ -40,14 +41,6 @@ class JsonFormatter final : public spdlog::formatter {
   std::unique_ptr<spdlog::formatter> clone() const override { return std::make_unique<JsonFormatter>(); }
 };
 
-void LogFromGrpc(gpr_log_func_args* args) {
-  // gRPC calls error what is a client's doing, such as a connection that breaks.
-  const auto level = args->severity == GPR_LOG_SEVERITY_ERROR  ? spdlog::level::warn
-                     : args->severity == GPR_LOG_SEVERITY_INFO ? spdlog::level::debug
-                                                               : spdlog::level::trace;
-  spdlog::log(level, "grpc: {}", args->message);
-}
-
 constexpr char kLevels[] = "trace, debug, info, warn, error or off";
 std::atomic<bool> json_lines{false};
 
@@ -55,6 +48,14 @@ std::optional<spdlog::level::level_enum> ParseLevel(const std::string& word) {
   const auto level = spdlog::level::from_str(word);  // off for what it does not know
   if (level == spdlog::level::off && word != "off") return std::nullopt;
   return level;
+}
+
+// Of a tenant's quota.
+void CountRefusal(const ErrorCause& cause) {
+  const std::string tenant(absl::StripPrefix(cause.quota_subject, "tenant:"));
+  for (const auto& [key, value] : cause.metadata) {
+    if (key == "bound") Telemetry::Get().CountRefusal(tenant, value);
+  }
 }
 
 bool IsOurs(absl::StatusCode code) {
@@ -83,7 +84,7 @@ absl::Status SetUpLogging(const std::string& level, const std::string& format) {
   logger->set_level(*parsed);
   logger->flush_on(spdlog::level::trace);
   spdlog::set_default_logger(std::move(logger));
-  gpr_set_log_function(LogFromGrpc);
+  CatchLibraryLogs();
   return absl::OkStatus();
 }
 
@@ -128,6 +129,7 @@ void AddTrace(const grpc::ServerContextBase& call, LogFields* fields) {
 void LogFailure(Plane plane, std::string_view rpc, const absl::Status& status, const grpc::ServerContextBase* call) {
   const ErrorCause cause = GetCause(status);
   Telemetry::Get().CountFailure(rpc, status.code(), cause.reason);
+  if (cause.reason == "QUOTA") CountRefusal(cause);
   const auto level = IsOurs(status.code())      ? spdlog::level::err
                      : plane == Plane::kControl ? spdlog::level::info
                                                 : spdlog::level::debug;

@@ -111,14 +111,24 @@ void AddFlags(CLI::App* app, ServerOptions* options) {
       ->check(CLI::NonNegativeNumber);
   bounds
       .Add("--max-streams-per-connection", &options->connections.max_streams_per_connection,
-           "Calls and streams open at a time on one connection; more wait at the client")
+           "Calls and streams open at a time on one connection; more wait at the client, and one that does not wait is "
+           "cut")
       ->check(CLI::Range(1, 1 << 20));
   bounds
       .Add("--max-connections", &options->connections.max_connections,
-           "Connections over TCP at a time; the newest above it are shut within a second")
+           "Connections over TCP at a time; above it the newest of the address that has the most are cut within a "
+           "second")
       ->check(CLI::Range(1, 1 << 24));
+  bounds
+      .Add("--max-calls", &options->connections.max_calls,
+           "Calls and streams open at a time on all connections, whether or not their message has come; above it the "
+           "connections with the most are cut. 0: what fits into a quarter of --memory-limit")
+      ->check(CLI::Range(0, 1 << 24));
   bounds.AddDuration("--max-connection-idle", &options->max_connection_idle,
                      "Close a connection without a call for this long; 0: never");
+  bounds.AddDuration("--max-connection-age", &options->max_connection_age,
+                     "Ask a connection that is older to end when its calls have, so that its client connects anew, "
+                     "perhaps to another replica; it is closed --drain-timeout later. 0: never");
   bounds.AddDuration("--max-queue-age", &options->limits.max_queue_age,
                      "Drop a step that is not done so long after it came (DEADLINE_EXCEEDED); 0: never");
   bounds.AddMemory("--memory-limit", &options->engine.memory_limit,

@@ -41,6 +41,8 @@ struct ServerOptions {
   ConnectionBounds connections;
   // A connection without a call for this long is closed. Zero: never.
   absl::Duration max_connection_idle = absl::Hours(1);
+  // One that is older is asked to end when its calls have. Zero: never.
+  absl::Duration max_connection_age = absl::ZeroDuration();
   absl::Duration drain_timeout = absl::Seconds(30);
   absl::Duration watch_repository = absl::ZeroDuration();  // 0: not watched
   std::string log_level = "info";

@@ -17,6 +17,8 @@
 #include "grpcpp/server_builder.h"
 #include "server/access.h"
 #include "server/admin_service.h"
+#include "server/channelz.h"
+#include "server/connection_guard.h"
 #include "server/device.h"
 #include "server/inference_service.h"
 #include "server/model_service.h"
@@ -60,6 +62,9 @@ class RunningServer final : public Server {
     context_.limits = options.limits;
     context_.access = access_.get();
     context_.streams = &streams_;
+    context_.connections = &connection_counters_;
+    context_.connection_bounds = &connection_bounds_;
+    context_.memory_limit = options.engine.memory_limit;
     context_.slow_log = &slow_log_;
     context_.watches = &watches_;
     context_.watch_buffer = options.engine.sessions.watch_buffer;
@@ -134,6 +139,8 @@ class RunningServer final : public Server {
   std::unique_ptr<Monitor> monitor_;
   std::unique_ptr<RepositoryWatcher> watcher_;  // nullptr: not watched
   std::vector<std::string> addresses_;
+  ConnectionBounds connection_bounds_;
+  ConnectionCounters connection_counters_;
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<ConnectionGuard> guard_;
 };
@@ -177,6 +184,16 @@ absl::Status RunningServer::LoadModels(const ServerOptions& options) {
 }
 
 absl::Status RunningServer::Listen(const ServerOptions& options, const Transport& transport) {
+  connection_bounds_ = options.connections;
+  if (connection_bounds_.max_calls == 0) connection_bounds_.max_calls = CallsFor(options.engine.memory_limit);
+  const uint64_t room = RoomForConnections();
+  if (room < connection_bounds_.max_connections) {
+    spdlog::warn("room for {} connections: the limit of open files is low", room);
+    connection_bounds_.max_connections = room;
+  }
+  spdlog::info("at most {} connections with {} calls each, {} calls in all, {} MiB of memory",
+               connection_bounds_.max_connections, connection_bounds_.max_streams_per_connection,
+               connection_bounds_.max_calls, options.engine.memory_limit >> 20);
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
@@ -195,6 +212,10 @@ absl::Status RunningServer::Listen(const ServerOptions& options, const Transport
   if (options.max_connection_idle > absl::ZeroDuration()) {
     builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, Milliseconds(options.max_connection_idle));
   }
+  if (options.max_connection_age > absl::ZeroDuration()) {
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS, Milliseconds(options.max_connection_age));
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, Milliseconds(options.drain_timeout));
+  }
   if (options.engine.memory_limit > 0) {
     // What the transport holds, of calls that never end and of messages that never come whole, has a share of its own.
     grpc::ResourceQuota quota("lstmd");
@@ -210,7 +231,14 @@ absl::Status RunningServer::Listen(const ServerOptions& options, const Transport
   for (size_t i = 0; i < options.listen.size(); ++i) {
     builder.AddListeningPort(options.listen[i], transport.For(options.listen[i]), &ports[i]);
   }
-  server_ = builder.BuildAndStart();
+  int64_t id = 0;
+  {
+    // The newest server is the one that was built here: others in this process wait.
+    static auto* const mutex = new Mutex();
+    MutexLock lock(mutex);
+    server_ = builder.BuildAndStart();
+    id = NewestServer();
+  }
   for (size_t i = 0; i < ports.size(); ++i) {
     const std::string& address = options.listen[i];
     if (ports[i] <= 0 || !server_) {
@@ -222,14 +250,7 @@ absl::Status RunningServer::Listen(const ServerOptions& options, const Transport
     addresses_.push_back(is_unix ? address : absl::StrCat(address.substr(0, address.rfind(':')), ":", ports[i]));
   }
   if (!server_) return Unavailable("LISTEN", "cannot serve");
-  ports.erase(std::remove_if(ports.begin(), ports.end(), [](int port) { return port <= 1; }), ports.end());
-  if (!ports.empty()) {
-    ConnectionBounds bounds = options.connections;
-    const uint64_t room = RoomForConnections();
-    if (room < bounds.max_connections) spdlog::warn("room for {} connections: the limit of open files is low", room);
-    bounds.max_connections = std::min(bounds.max_connections, room);
-    guard_ = std::make_unique<ConnectionGuard>(bounds, ports);
-  }
+  guard_ = std::make_unique<ConnectionGuard>(connection_bounds_, id, &connection_counters_);
   if (grpc::HealthCheckServiceInterface* health = server_->GetHealthCheckService()) {
     for (const char* service : {v1::InferenceService::service_full_name(), v1::SessionService::service_full_name(),
                                 v1::ModelService::service_full_name(), v1::AdminService::service_full_name(),

@@ -63,6 +63,12 @@ void Telemetry::CountFailure(std::string_view rpc, absl::StatusCode code, std::s
   (counter == nullptr ? other_failures_ : *counter).Add();
 }
 
+void Telemetry::CountRefusal(std::string_view tenant, std::string_view bound) {
+  Counter* const counter = refusals_.Find(absl::StrCat(absl::string_view(bound.data(), bound.size()), "/",
+                                                       absl::string_view(tenant.data(), tenant.size())));
+  (counter == nullptr ? other_refusals_ : *counter).Add();
+}
+
 std::vector<RpcStats> Telemetry::Rpcs() const {
   std::vector<RpcStats> all;
   rpcs_.ForEach([&](const std::string& rpc, const RpcCounters& counters) { all.push_back({rpc, &counters}); });
@@ -79,6 +85,19 @@ std::vector<FailureStats> Telemetry::Failures() const {
   if (other_failures_.value() != 0) all.push_back({"OTHER", "UNKNOWN", "OTHER", other_failures_.value()});
   std::sort(all.begin(), all.end(), [](const FailureStats& a, const FailureStats& b) {
     return std::tie(b.count, a.rpc, a.code, a.reason) < std::tie(a.count, b.rpc, b.code, b.reason);
+  });
+  return all;
+}
+
+std::vector<RefusalStats> Telemetry::Refusals() const {
+  std::vector<RefusalStats> all;
+  refusals_.ForEach([&](const std::string& key, const Counter& counter) {
+    std::vector<std::string> parts = absl::StrSplit(key, absl::MaxSplits('/', 1));
+    all.push_back({std::move(parts[1]), std::move(parts[0]), counter.value()});
+  });
+  if (other_refusals_.value() != 0) all.push_back({"OTHER", "OTHER", other_refusals_.value()});
+  std::sort(all.begin(), all.end(), [](const RefusalStats& a, const RefusalStats& b) {
+    return std::tie(a.tenant, a.bound) < std::tie(b.tenant, b.bound);
   });
   return all;
 }

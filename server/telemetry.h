@@ -44,6 +44,12 @@ struct FailureStats {
   uint64_t count = 0;
 };
 
+struct RefusalStats {
+  std::string tenant;
+  std::string bound;  // "steps_per_second"
+  uint64_t count = 0;
+};
+
 // Thread-safe. Look-ups of what is there take no lock.
 class Telemetry {
  public:
@@ -55,9 +61,15 @@ class Telemetry {
   // rest counts as "OTHER".
   void CountFailure(std::string_view rpc, absl::StatusCode code, std::string_view reason);
 
+  // A call, or an item of one, that was above a bound of its tenant's quota. Tenants are the operator's; should they be
+  // more than fit, the rest counts as "OTHER".
+  void CountRefusal(std::string_view tenant, std::string_view bound);
+
   std::vector<RpcStats> Rpcs() const;
   // Most frequent first.
   std::vector<FailureStats> Failures() const;
+  // By tenant and bound.
+  std::vector<RefusalStats> Refusals() const;
 
  private:
   template <typename Value>
@@ -84,8 +96,10 @@ class Telemetry {
 
   Table<RpcCounters> rpcs_;
   Table<Counter> failures_;  // "rpc/code/reason"
+  Table<Counter> refusals_;  // "bound/tenant"
   RpcCounters other_;
   Counter other_failures_;
+  Counter other_refusals_;
 };
 
 }  // namespace lstmd::server

@@ -125,6 +125,7 @@ void AddProgram(const v1::ServerStats& stats, absl::Duration collect, Families* 
   families->Set("lstmd_checkpoints_total", {}, static_cast<double>(store.checkpoints()));
   families->Set("lstmd_checkpoint_failures_total", {}, static_cast<double>(store.failures()));
   families->Set("lstmd_checkpoints_waiting", {}, static_cast<double>(store.waiting()));
+  families->Set("lstmd_checkpoint_lag_seconds", {}, store.lag_seconds());
   families->Set("lstmd_checkpoint_groups_total", {}, static_cast<double>(store.groups()));
   families->Set("lstmd_checkpoint_group_duration_seconds", {}, store.last_group_seconds());
   families->Set("lstmd_sessions_restored_total", {}, static_cast<double>(store.restored()));
@@ -140,6 +141,20 @@ void AddProgram(const v1::ServerStats& stats, absl::Duration collect, Families* 
     const Values labels = {device.name(), device.backend()};
     families->Set("lstmd_device_healthy", labels, device.healthy());
     families->Set("lstmd_device_busy_seconds_total", labels, device.busy_seconds());
+  }
+  const v1::ConnectionStats& connections = stats.connections();
+  families->Set("lstmd_connections", {}, static_cast<double>(connections.open()));
+  families->Set("lstmd_max_connections", {}, static_cast<double>(connections.max_connections()));
+  families->Set("lstmd_open_calls", {}, static_cast<double>(connections.calls()));
+  families->Set("lstmd_max_calls", {}, static_cast<double>(connections.max_calls()));
+  families->Set("lstmd_max_streams", {}, static_cast<double>(stats.max_streams()));
+  families->Set("lstmd_memory_limit_bytes", {}, static_cast<double>(stats.memory_limit()));
+  for (const auto& [bound, count] : connections.cut()) {
+    families->Set("lstmd_connections_cut_total", {bound}, static_cast<double>(count));
+  }
+  for (const v1::TenantRefusals& refusal : stats.tenant_refusals()) {
+    families->Set("lstmd_tenant_refusals_total", {refusal.tenant(), refusal.bound()},
+                  static_cast<double>(refusal.count()));
   }
   for (const v1::PoolStats& pool : stats.pools()) {
     families->Set("lstmd_pool_queued_calls", {pool.pool()}, static_cast<double>(pool.queued()));

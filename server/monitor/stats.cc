@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "engine/model_counters.h"
+#include "server/connection_guard.h"
 #include "server/convert_model.h"
 #include "server/monitor/history.h"
 #include "server/monitor/process_stats.h"
@@ -77,6 +78,14 @@ void Fill(const RpcStats& stats, bool histograms, v1::RpcStats* out) {
   out->set_slow(counters.slow.value());
 }
 
+void Fill(const ConnectionCounters& counters, const ConnectionBounds& bounds, v1::ConnectionStats* out) {
+  out->set_open(static_cast<uint64_t>(counters.connections.value()));
+  out->set_calls(static_cast<uint64_t>(counters.calls.value()));
+  for (size_t i = 0; i < kCutReasons.size(); ++i) (*out->mutable_cut())[kCutReasons[i]] = counters.cut[i].value();
+  out->set_max_connections(bounds.max_connections);
+  out->set_max_calls(bounds.max_calls);
+}
+
 }  // namespace
 
 std::vector<std::string> NotReady(const Context& context) {
@@ -136,6 +145,7 @@ v1::ServerStats CollectStats(const Context& context, bool histograms) {
   store.set_groups(engine.checkpoint_groups);
   store.set_last_group_seconds(absl::ToDoubleSeconds(engine.checkpoint_time));
   store.set_restored(engine.sessions_restored);
+  store.set_lag_seconds(absl::ToDoubleSeconds(engine.checkpoint_lag));
   v1::SpillStats& spill = *stats.mutable_spill();
   spill.set_on_device(engine.sessions_resident);
   spill.set_on_host(engine.sessions_on_host);
@@ -143,6 +153,15 @@ v1::ServerStats CollectStats(const Context& context, bool histograms) {
   spill.set_host_bytes(engine.spill_host_bytes);
   spill.set_spills(engine.spills);
   spill.set_restores(engine.spill_restores);
+  Fill(*context.connections, *context.connection_bounds, stats.mutable_connections());
+  stats.set_memory_limit(context.memory_limit);
+  stats.set_max_streams(context.limits.max_streams);
+  for (const RefusalStats& refusal : Telemetry::Get().Refusals()) {
+    v1::TenantRefusals& out = *stats.add_tenant_refusals();
+    out.set_tenant(refusal.tenant);
+    out.set_bound(refusal.bound);
+    out.set_count(refusal.count);
+  }
   stats.set_inline_batches(engine.inline_batches);
   *stats.mutable_process() = ReadProcessStats();
   stats.set_open_streams(context.streams->open());

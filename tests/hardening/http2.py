@@ -66,6 +66,7 @@ class Connection:
         self.socket = socket.create_connection((host, int(port)), timeout)
         self.buffer = b""
         self.next_stream = 1
+        self.window, self.stream_window, self.first_window = 65535, {}, 65535
         self.send(PREFACE + frame(SETTINGS, 0, 0, settings))
 
     def send(self, data):
@@ -81,6 +82,20 @@ class Connection:
         self.send(data)
         return stream
 
+    def send_slowly(self, stream, data):
+        """Sends as much of `data` at a time as the peer has room for; ends where it closes the stream."""
+        at = 0
+        while at < len(data):
+            room = min(self.window, self.first_window + self.stream_window.get(stream, 0) - at, 16384, len(data) - at)
+            if room > 0:
+                self.send(frame(DATA, 0, stream, data[at:at + room]))
+                self.window -= room
+                at += room
+                continue
+            got = self.read_frame()
+            if got is None or got[0] in (GOAWAY, RST_STREAM):
+                return
+
     def read_frame(self):
         """(kind, flags, stream, payload); None at the end of the connection."""
         while len(self.buffer) < 9 or len(self.buffer) < 9 + int.from_bytes(self.buffer[:3], "big"):
@@ -95,6 +110,17 @@ class Connection:
         head, payload = self.buffer[:9], self.buffer[9:9 + length]
         self.buffer = self.buffer[9 + length:]
         kind, flags = head[3], head[4]
+        if kind == SETTINGS and not flags & ACK:
+            for at in range(0, length, 6):
+                key, value = struct.unpack(">HI", payload[at:at + 6])
+                if key == 4:
+                    self.first_window = value
+        if kind == WINDOW_UPDATE:
+            stream, more = int.from_bytes(head[5:9], "big"), int.from_bytes(payload, "big")
+            if stream:
+                self.stream_window[stream] = self.stream_window.get(stream, 0) + more
+            else:
+                self.window += more
         if kind in (SETTINGS, PING) and not flags & ACK:
             self.send(frame(kind, ACK, 0, payload if kind == PING else b""))
         return kind, flags, int.from_bytes(head[5:9], "big"), payload

@@ -15,6 +15,7 @@
 #include "inference/grpc_service.grpc.pb.h"
 #include "lstmd/v1/admin_service.pb.h"
 #include "server/credentials_file.h"
+#include "server/telemetry.h"
 #include "tests/integration/oip_client.h"
 #include "tests/integration/server_fixture.h"
 
@@ -322,6 +323,7 @@ TEST_F(AccessTest, RatesAreTheTenantsOwn) {
   const WireError error = StepAs(kAlpha, SessionName("m", "s"));
   EXPECT_EQ(Shown(error), "RESOURCE_EXHAUSTED / QUOTA");
   EXPECT_TRUE(error.has_retry);
+  EXPECT_EQ(error.metadata.at("bound"), "steps_per_second");
 
   const auto context = As(kAlpha);
   const auto stream = inference_->StreamSteps(context.get());
@@ -338,6 +340,10 @@ TEST_F(AccessTest, RatesAreTheTenantsOwn) {
   int refused = 0;
   for (int i = 0; i < 200; ++i) refused += StepAs(kBeta, SessionName("m", "b")).reason == "QUOTA" ? 1 : 0;
   EXPECT_GT(refused, 0);
+  std::map<std::string, uint64_t> counted;  // other tests of this process count too
+  for (const auto& one : server::Telemetry::Get().Refusals()) counted[one.tenant + " " + one.bound] = one.count;
+  EXPECT_GE(counted["alpha steps_per_second"], 2u);
+  EXPECT_GE(counted["beta requests_per_second"], static_cast<uint64_t>(refused));
   EXPECT_EQ(CreateAs(kOps, "m", "s").code, grpc::StatusCode::OK);
 }
 

@@ -9,6 +9,7 @@
 #include "server/logging.h"
 #include "spdlog/sinks/ostream_sink.h"
 #include "spdlog/spdlog.h"
+#include "tests/integration/raw_call.h"
 #include "tests/integration/stream_client.h"
 
 namespace lstmd {
@@ -55,6 +56,25 @@ class Lines {
 
 constexpr char kTraceparent[] = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 constexpr char kTraceFields[] = "trace_id=4bf92f3577b34da6a3ce929d0e0e4736 span_id=00f067aa0ba902b7";
+
+TEST_F(LogLinesTest, WhatClientsMakeLibrariesSayIsLimited) {
+  StartFake();
+  ASSERT_TRUE(server::SetUpLogging("warn", "text").ok());
+  const Lines lines;
+  const std::shared_ptr<grpc::Channel> channel = NewChannel();
+  for (int i = 0; i < 200; ++i) {
+    RawCall call(channel, "/lstmd.v1.SessionService/GetSession");
+    call.Write("\x0a\x02\xff\xfe", true);  // a name that is not UTF-8
+    EXPECT_FALSE(call.Read().has_value());
+  }
+  server_.reset();  // no thread logs any more
+  const std::string text = lines.text();
+  int said = 0;
+  for (size_t at = text.find("protobuf: "); at != text.npos; at = text.find("protobuf: ", at + 1)) ++said;
+  EXPECT_GE(said, 1);
+  EXPECT_LE(said, 40);  // ten in ten seconds, on a machine that is slow
+  EXPECT_THAT(text, HasSubstr("invalid UTF-8"));
+}
 
 TEST_F(LogLinesTest, FailuresNameTheTrace) {
   StartFake();

@@ -69,6 +69,14 @@ class MonitorTest : public ServerTest {
     return value;
   }
 
+  // Looks until `enough`, for a minute.
+  double WaitFor(const std::string& series, const std::function<bool(double)>& enough) {
+    const absl::Time end = absl::Now() + absl::Minutes(1);
+    double value = Metric(series);
+    while (!enough(value) && absl::Now() < end) value = Metric(series);
+    return value;
+  }
+
   std::unique_ptr<v1::AdminService::Stub> admin_;
 };
 
@@ -118,6 +126,53 @@ TEST_F(MonitorTest, MetricsCountWhatWasDone) {
   EXPECT_GE(Metric("lstmd_requests_total{rpc=\"Step\",code=\"OK\"}"), 5);
   EXPECT_GE(Metric("lstmd_requests_total{rpc=\"CreateSession\",code=\"OK\"}"), 1);
   EXPECT_GE(Metric("lstmd_request_duration_seconds_count{rpc=\"Step\"}"), 7);
+}
+
+// The server took port 0, and knows its connections all the same.
+TEST_F(MonitorTest, ConnectionsAboveTheirBoundAreCutAndCounted) {
+  options_.connections.max_connections = 2;
+  StartCpu();
+  Create("m", "a");
+  std::vector<std::shared_ptr<grpc::Channel>> others;
+  for (int i = 0; i < 4; ++i) {
+    others.push_back(NewChannel());
+    EXPECT_TRUE(others.back()->WaitForConnected(std::chrono::system_clock::now() + std::chrono::minutes(1)));
+  }
+  const std::string cut = R"(lstmd_connections_cut_total{bound="max_connections"})";
+  EXPECT_GE(WaitFor(cut, [](double value) { return value >= 3; }), 3);
+  EXPECT_LE(WaitFor("lstmd_connections", [](double value) { return value <= 2; }), 2);
+  EXPECT_EQ(Metric("lstmd_max_connections"), 2);
+  EXPECT_EQ(Step(SessionName("m", "a"), {1, 2, 3}).size(), 2u);
+}
+
+TEST_F(MonitorTest, ConnectionsWithTheMostCallsAreCutAndTheOthersGoOn) {
+  options_.connections.max_calls = 4;
+  StartCpu();
+  const auto context = Context();
+  const auto good = OpenStream(context.get());
+  v1::StreamStepsResponse response;
+  ASSERT_TRUE(good->Write(BindFrame({SessionName("m", "good")})));
+  ASSERT_TRUE(good->Read(&response));
+  const auto stub = v1::InferenceService::NewStub(NewChannel());
+  std::vector<std::unique_ptr<grpc::ClientContext>> contexts;
+  std::vector<std::unique_ptr<Stream>> streams;
+  for (int i = 0; i < 5; ++i) {
+    contexts.push_back(Context());
+    streams.push_back(stub->StreamSteps(contexts.back().get()));
+  }
+  for (const auto& stream : streams) {
+    while (stream->Read(&response)) {
+    }
+    EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
+  }
+  ASSERT_TRUE(good->Write(StepFrame(1, {0}, MakeTensor({1, 3}, {1, 2, 3}))));
+  while (response.results_size() == 0) ASSERT_TRUE(good->Read(&response));
+  good->WritesDone();
+  while (good->Read(&response)) {
+  }
+  EXPECT_TRUE(good->Finish().ok());
+  EXPECT_GE(Metric(R"(lstmd_connections_cut_total{bound="max_calls"})"), 1);
+  EXPECT_EQ(Metric("lstmd_max_calls"), 4);
 }
 
 // Buckets rise to the count, and each metric has its type and help once.

@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """promtool's opinion of a live scrape and of the rules, and whether table, dashboard and rules name the same metrics."""
 import json
+import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 
 import common
 
@@ -27,6 +29,18 @@ def expressions():
         yield f"alert {alert}", json.loads(expression)
 
 
+def refused_tenant(programs, folder):
+    """What a server with tenants has besides, once one of them was refused something."""
+    token = folder / "token"
+    token.write_text(subprocess.run([programs / "lstmctl", "token", "new", "alpha", "--add", folder / "tokens"], check=True,
+                                    capture_output=True, text=True).stdout)
+    (folder / "quotas").write_text('{"default": {"sessions": 0}}')
+    with common.server(programs, "--auth-file", folder / "tokens", "--quota-file", folder / "quotas") as server:
+        subprocess.run([programs / "lstmctl", "--server", server.address, "--token-file", token, "create", "sunspots", "a"],
+                       check=False, capture_output=True)
+        return "\n".join(line for line in server.get("/metrics").splitlines() if line.startswith("lstmd_tenant_")) + "\n"
+
+
 def main():
     options = common.arguments(__doc__)
     promtool = common.need("promtool", "prometheus")
@@ -37,6 +51,8 @@ def main():
         subprocess.run([options.bin / "lstmctl", "--server", server.address, "step", "sunspots/none", "1"], check=False,
                        capture_output=True)
         scrape = server.get("/metrics")
+    with tempfile.TemporaryDirectory() as folder:
+        scrape += refused_tenant(options.bin, pathlib.Path(folder))
     run(checks, "promtool check metrics, of a live scrape under load", [promtool, "check", "metrics"], scrape)
     run(checks, "promtool check rules", [promtool, "check", "rules", MONITORING / "lstmd-alerts.yml"])
     run(checks, "promtool test rules", [promtool, "test", "rules", HERE / "alerts_test.yml"])
