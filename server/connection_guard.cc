@@ -28,6 +28,8 @@ namespace {
 constexpr absl::Duration kInterval = absl::Seconds(1);
 constexpr absl::Duration kGlance = absl::Milliseconds(20);
 constexpr uint64_t kGrowth = 16 << 20;
+// After a cut the next look comes so soon: where one came from there are more.
+constexpr absl::Duration kAfterCut = absl::Milliseconds(5);
 // Connections whose calls are counted in one look, and in one upon growth.
 constexpr size_t kCounted = 128;
 constexpr size_t kCountedUponGrowth = 2048;
@@ -173,23 +175,26 @@ ConnectionGuard::~ConnectionGuard() {
 void ConnectionGuard::Watch() {
   uint64_t held = ResidentBytes();
   absl::Duration since;
+  bool cut = false;
   bool trim = false;
   while (true) {
     {
       MutexLock lock(&mutex_);
-      if (!stopping_) wake_.WaitFor(&mutex_, kGlance);
+      if (!stopping_) wake_.WaitFor(&mutex_, cut ? kAfterCut : kGlance);
       if (stopping_) return;
     }
     since += kGlance;
     const uint64_t now = ResidentBytes();
     held = std::min(held, now);
     const bool grown = now >= held + kGrowth;
-    if (!grown && since < kInterval) continue;
+    const bool quiet = !cut && !grown;
+    if (quiet && since < kInterval) continue;
     since = absl::ZeroDuration();
     held = now;
-    if (Look(grown ? kCountedUponGrowth : kCounted)) {
+    cut = Look(quiet ? kCounted : kCountedUponGrowth);
+    if (cut) {
       trim = true;
-    } else if (trim && !grown) {
+    } else if (trim && quiet) {
       // The allocator keeps what the connections that were cut held: then the next flood would not show as growth.
       trim = false;
       malloc_trim(0);

@@ -25,7 +25,7 @@ namespace lstmd::server {
 
 struct ConnectionBounds {
   uint64_t max_connections = 10'000;
-  uint64_t max_streams_per_connection = 1024;
+  uint64_t max_streams_per_connection = 256;
   // Calls and streams open on all connections. 0: as CallsFor has it.
   uint64_t max_calls = 0;
 };

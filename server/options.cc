@@ -206,7 +206,9 @@ void AddFlags(CLI::App* app, ServerOptions* options) {
   Flags watching(app, "Watching");
   watching
       .Add("--metrics-listen", &options->metrics_listen,
-           "Where to serve /metrics, /healthz, /readyz and the status page over HTTP, to whoever asks: HOST:PORT; "
+           "Where to serve /metrics, /healthz, /readyz and the status page, in plain text and to whoever asks, also "
+           "where "
+           "--tls-cert is given: keep it on loopback or a network of your own. HOST:PORT; "
            "empty: "
            "nowhere. Port 0 takes a free one and prints it")
       ->check(CLI::Validator(CheckMetricsListen, "", ""))

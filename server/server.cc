@@ -37,6 +37,8 @@ namespace {
 constexpr int kSessionThreads = 4;
 constexpr int kModelThreads = 2;
 constexpr size_t kMaxQueuedCalls = 10'000;
+// Of TLS, and the first words of HTTP/2.
+constexpr int kHandshakeMs = 20'000;
 // After the drain only calls that never end by themselves are left: watches of the health, reflection.
 constexpr absl::Duration kLastCalls = absl::Milliseconds(200);
 
@@ -204,9 +206,12 @@ absl::Status RunningServer::Listen(const ServerOptions& options, const Transport
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, Milliseconds(options.keepalive_time));
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, Milliseconds(options.keepalive_timeout));
+  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeMs);
   // Clients may ping, also between calls: streams of sessions are long and often silent.
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 5'000);
+  // What one read brings is parsed as a whole: this bounds how many calls begin before the guard can step in.
+  builder.AddChannelArgument(GRPC_ARG_TCP_MAX_READ_CHUNK_SIZE, 64 << 10);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS,
                              static_cast<int>(options.connections.max_streams_per_connection));
   if (options.max_connection_idle > absl::ZeroDuration()) {

@@ -259,9 +259,30 @@ def check_compose():
     return None
 
 
+def check_bounds():
+    """Flags, metrics and tests of the table are there, and every flag that bounds something is in it."""
+    rows = [row.split("|")[1:-1] for row in (DEPLOY / "BOUNDS.md").read_text().splitlines() if row.startswith("| ")][1:]
+    expect(len(rows) > 20, f"{len(rows)} rows")
+    metrics = (DEPLOY / "monitoring" / "METRICS.md").read_text()
+    listed = set()
+    for bound, flags, _, _, seen, tests in rows:
+        named = [re.findall(r"`([^`]+)`", cell) for cell in (flags, seen, tests)]
+        expect(all(named), f"{bound.strip()}: no flag, metric or test")
+        check_flags(named[0], f"BOUNDS.md, {bound.strip()}")
+        listed.update(named[0])
+        for metric in named[1]:
+            expect(f"| `{metric}` |" in metrics, f"there is no metric {metric}")
+        for test in named[2]:
+            expect((DEPLOY.parent / "tests" / test).exists(), f"there is no test {test}")
+    unlisted = {flag for flag in known_flags() if flag.startswith(("--max-", "--keepalive", "--quota"))} - listed
+    # How work is cut into device calls bounds nobody.
+    unlisted -= {"--max-batch-size", "--max-inline-time", "--max-queue-delay"}
+    expect(not unlisted, f"BOUNDS.md lacks {', '.join(sorted(unlisted))}")
+
+
 def main():
     passed = failed = skipped = 0
-    for check in (check_chart, check_chart_can_fail, check_systemd, check_haproxy, check_envoy, check_compose):
+    for check in (check_chart, check_chart_can_fail, check_systemd, check_haproxy, check_envoy, check_compose, check_bounds):
         try:
             missing = check()
         except (Failed, TemplateError, OSError, KeyError) as error:

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 
 from http2 import Connection
 
@@ -33,16 +34,27 @@ class Server:
         self.process = subprocess.Popen(
             [lstmd, "--repository", str(ROOT / "deploy/models"), "--listen", "127.0.0.1:0", "--memory-limit", str(LIMIT), *flags],
             stdout=subprocess.PIPE, stderr=open(self.log, "wb"))
-        self.address = ""
-        while not self.address:
-            line = self.process.stdout.readline().decode()
-            if not line:
-                raise RuntimeError(self.log.read_text())
-            self.address = line.split()[-1] if line.startswith("listening on ") else ""
+        self.address = self.line("listening on ")
+        self.http = self.line("metrics on ") if "--metrics-listen" in flags else ""
 
-    def memory(self, what="VmRSS"):
+    def line(self, start):
+        while line := self.process.stdout.readline().decode().strip():
+            if line.startswith(start):
+                return line[len(start):]
+        raise RuntimeError(self.log.read_text())
+
+    def status(self, what):
         text = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.search(rf"{what}:\s+(\d+)", text).group(1)) * 1024
+        return int(re.search(rf"{what}:\s+(\d+)", text).group(1))
+
+    def memory(self):
+        return self.status("VmRSS") * 1024
+
+    def metrics(self, pattern):
+        """{series: value} of those that match."""
+        with urllib.request.urlopen(self.http + "/metrics", timeout=30) as answer:
+            lines = (line.rsplit(" ", 1) for line in answer.read().decode().splitlines())
+            return {name: float(value) for name, value in lines if re.fullmatch(pattern, name)}
 
     def alive(self):
         return self.process.poll() is None
@@ -153,7 +165,7 @@ def main():
         ("clients that never finish what they say", "slow", 200),
         ("streams with 100 steps each whose replies nobody reads", "streams", 1000 * scale, 100),
         ("calls that never end, and no limit heeded", "unfinished", 100_000 * scale, 5000),
-        ("calls that never end, each connection within its limit", "polite", 100_000 * scale, 1000),
+        ("calls that never end, each connection within its limit", "polite", 100_000 * scale, 250),
         ("calls that are cancelled at once", "resets", 100_000 * scale, 5000),
         ("large messages that lack their last byte", "large", 4 * scale, 60 << 20),
     ]

@@ -10,9 +10,8 @@
 
 #include "engine/errors.h"
 #include "gmock/gmock.h"
-#include "httplib.h"
-#include "lstmd/v1/admin_service.grpc.pb.h"
 #include "nlohmann/json.hpp"
+#include "tests/integration/monitor_fixture.h"
 #include "tests/integration/stream_client.h"
 
 namespace lstmd {
@@ -21,64 +20,6 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::StartsWith;
-
-class MonitorTest : public ServerTest {
- protected:
-  MonitorTest() { options_.metrics_listen = "127.0.0.1:0"; }
-
-  void UseAdmin() { admin_ = v1::AdminService::NewStub(NewChannel()); }
-
-  httplib::Result Fetch(const std::string& path) {
-    const std::string address = server_->metrics_address();
-    httplib::Client client("127.0.0.1", std::stoi(address.substr(address.rfind(':') + 1)));
-    client.set_read_timeout(30);
-    httplib::Result result = client.Get(path);
-    EXPECT_TRUE(result) << path;
-    return result;
-  }
-  std::string Body(const std::string& path, int status = 200) {
-    const httplib::Result result = Fetch(path);
-    EXPECT_EQ(result ? result->status : 0, status) << path;
-    return result ? result->body : "";
-  }
-  // Of one series, as written: `lstmd_steps_total{model="m",version="1",outcome="ok"}`; NaN where there is none.
-  double Metric(const std::string& series) {
-    std::istringstream lines(Body("/metrics"));
-    for (std::string line; std::getline(lines, line);) {
-      if (line.rfind(series + " ", 0) == 0) return std::stod(line.substr(series.size() + 1));
-    }
-    return std::nan("");
-  }
-  v1::ServerStats Stats(bool histograms = false) {
-    v1::GetStatsRequest request;
-    request.set_include_histograms(histograms);
-    request.mutable_history_since();
-    v1::ServerStats stats;
-    const auto context = Context();
-    const grpc::Status status = admin_->GetStats(context.get(), request, &stats);
-    EXPECT_TRUE(status.ok()) << status.error_message();
-    return stats;
-  }
-  // Replies are counted once the transport has them, which may be after the client has.
-  double WaitForMetric(const std::string& series, double want) {
-    double value = 0;
-    for (int i = 0; i < 1000; ++i) {
-      value = Metric(series);
-      if (value == want) break;
-    }
-    return value;
-  }
-
-  // Looks until `enough`, for a minute.
-  double WaitFor(const std::string& series, const std::function<bool(double)>& enough) {
-    const absl::Time end = absl::Now() + absl::Minutes(1);
-    double value = Metric(series);
-    while (!enough(value) && absl::Now() < end) value = Metric(series);
-    return value;
-  }
-
-  std::unique_ptr<v1::AdminService::Stub> admin_;
-};
 
 TEST_F(MonitorTest, MetricsCountWhatWasDone) {
   StartCpu();
@@ -126,53 +67,6 @@ TEST_F(MonitorTest, MetricsCountWhatWasDone) {
   EXPECT_GE(Metric("lstmd_requests_total{rpc=\"Step\",code=\"OK\"}"), 5);
   EXPECT_GE(Metric("lstmd_requests_total{rpc=\"CreateSession\",code=\"OK\"}"), 1);
   EXPECT_GE(Metric("lstmd_request_duration_seconds_count{rpc=\"Step\"}"), 7);
-}
-
-// The server took port 0, and knows its connections all the same.
-TEST_F(MonitorTest, ConnectionsAboveTheirBoundAreCutAndCounted) {
-  options_.connections.max_connections = 2;
-  StartCpu();
-  Create("m", "a");
-  std::vector<std::shared_ptr<grpc::Channel>> others;
-  for (int i = 0; i < 4; ++i) {
-    others.push_back(NewChannel());
-    EXPECT_TRUE(others.back()->WaitForConnected(std::chrono::system_clock::now() + std::chrono::minutes(1)));
-  }
-  const std::string cut = R"(lstmd_connections_cut_total{bound="max_connections"})";
-  EXPECT_GE(WaitFor(cut, [](double value) { return value >= 3; }), 3);
-  EXPECT_LE(WaitFor("lstmd_connections", [](double value) { return value <= 2; }), 2);
-  EXPECT_EQ(Metric("lstmd_max_connections"), 2);
-  EXPECT_EQ(Step(SessionName("m", "a"), {1, 2, 3}).size(), 2u);
-}
-
-TEST_F(MonitorTest, ConnectionsWithTheMostCallsAreCutAndTheOthersGoOn) {
-  options_.connections.max_calls = 4;
-  StartCpu();
-  const auto context = Context();
-  const auto good = OpenStream(context.get());
-  v1::StreamStepsResponse response;
-  ASSERT_TRUE(good->Write(BindFrame({SessionName("m", "good")})));
-  ASSERT_TRUE(good->Read(&response));
-  const auto stub = v1::InferenceService::NewStub(NewChannel());
-  std::vector<std::unique_ptr<grpc::ClientContext>> contexts;
-  std::vector<std::unique_ptr<Stream>> streams;
-  for (int i = 0; i < 5; ++i) {
-    contexts.push_back(Context());
-    streams.push_back(stub->StreamSteps(contexts.back().get()));
-  }
-  for (const auto& stream : streams) {
-    while (stream->Read(&response)) {
-    }
-    EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
-  }
-  ASSERT_TRUE(good->Write(StepFrame(1, {0}, MakeTensor({1, 3}, {1, 2, 3}))));
-  while (response.results_size() == 0) ASSERT_TRUE(good->Read(&response));
-  good->WritesDone();
-  while (good->Read(&response)) {
-  }
-  EXPECT_TRUE(good->Finish().ok());
-  EXPECT_GE(Metric(R"(lstmd_connections_cut_total{bound="max_calls"})"), 1);
-  EXPECT_EQ(Metric("lstmd_max_calls"), 4);
 }
 
 // Buckets rise to the count, and each metric has its type and help once.
