@@ -14,6 +14,8 @@ constexpr size_t kMaxStepsAtOnce = 32;
 // all steps would only travel through the cache. The bits are the same.
 constexpr size_t kMostRowsOfHalves = 6;
 constexpr size_t kMinItemRows = 4;
+constexpr size_t kNearestPanel = size_t{32} << 10;
+constexpr size_t kNearestRows = 16;
 // Of one item: long beside claiming it, short beside waiting for a thread that is stopped in the middle.
 constexpr double kItemNanoseconds = 4000;
 // Of one thread: weights come at some 130 GB/s, and 130 multiply-adds are done in a nanosecond. Only the order of
@@ -73,7 +75,9 @@ void CellRunner::Split(size_t rows, const Panels& of, size_t depth, const Body& 
   const double part = static_cast<double>(depth) / static_cast<double>(of.depth[0] + of.depth[1]);
   const double nanoseconds = PassNanoseconds(rows, part * of.weight_bytes(), panels * of.width() * depth);
   const bool alone = threads == 1 || nanoseconds < ThreadPool::kWorthHelp;
-  size_t row_blocks = (rows + kMaxItemRows - 1) / kMaxItemRows;
+  // Where a panel stays in the nearest cache it is read again for each block of rows, which shall stay there with it.
+  const size_t most_rows = of.panel_bytes() <= kNearestPanel ? kNearestRows : kMaxItemRows;
+  size_t row_blocks = (rows + most_rows - 1) / most_rows;
   // Where panels are few, rows are split as well, so that each thread finds something.
   if (!alone && panels < threads) {
     row_blocks = std::max(row_blocks, std::min((threads + panels - 1) / panels, rows / kMinItemRows));

@@ -17,6 +17,7 @@
 #include "engine/cpu/accumulate-inl.h"
 #include "engine/cpu/cell-inl.h"
 #include "engine/cpu/kernels.h"
+#include "engine/cpu/wide-inl.h"
 #include "engine/half.h"
 #include "hwy/highway.h"
 
@@ -32,8 +33,8 @@ struct CallRows {
   const float* start[kMaxItemRows];
 };
 
-// Calls body(panel, sums [num_rows][4][U]) for each panel with what its sums are. `halves` as in PanelRows, with x in
-// the first and h in the second; start(row, panel) is where a row's sums start.
+// Calls body(panel, panels, sums [panels][num_rows][4][U]) for panels with what their sums are. `halves` as in
+// PanelRows, with x in the first and h in the second; start(row, panel) is where a row's sums start.
 template <class Format, class Start, class Body>
 HWY_INLINE void ForEachPanel(const Panels& panels, bool first_half, bool second_half, size_t num_rows, size_t first,
                              size_t last, CallRows& rows, const Start& start, const Body& body) {
@@ -41,22 +42,51 @@ HWY_INLINE void ForEachPanel(const Panels& panels, bool first_half, bool second_
   const bool scaled = panels.format == WeightFormat::kInt8;
   const size_t depth[2] = {first_half ? RowWords(panels.format, panels.depth[0]) : 0,
                            second_half ? RowWords(panels.format, panels.depth[1]) : 0};
-  for (size_t p = first; p < last; ++p) {
+  const auto begin = [&](size_t p) {
     for (size_t r = 0; r < num_rows; ++r) rows.start[r] = start(r, p);
-    const PanelRows in = {{panels.half(p, 0), depth[0], rows.x, scaled ? panels.scale(p, 0) : nullptr},
-                          {panels.half(p, 1), depth[1], rows.h, scaled ? panels.scale(p, 1) : nullptr},
-                          rows.start};
-    if (panels.far) {
-      AccumulateFar<Format>(in, num_rows, sums);
-    } else {
-      AccumulateNear<Format>(in, num_rows, sums);
+    return PanelRows{{panels.half(p, 0), depth[0], rows.x, scaled ? panels.scale(p, 0) : nullptr},
+                     {panels.half(p, 1), depth[1], rows.h, scaled ? panels.scale(p, 1) : nullptr},
+                     rows.start};
+  };
+  size_t p = first;
+  if constexpr (!Format::kScaled) {
+    const size_t stride = panels.panel_bytes();
+    for (constexpr size_t kWide = WidePanels(1); num_rows == 1 && p + kWide <= last; p += kWide) {
+      AccumulateWide<Format, 1, kWide>(begin(p), stride, sums);
+      body(p, kWide, sums);
     }
-    body(p, sums);
+    for (constexpr size_t kWide = WidePanels(2); kWide > 1 && num_rows == 2 && p + kWide <= last; p += kWide) {
+      AccumulateWide<Format, 2, kWide>(begin(p), stride, sums);
+      body(p, kWide, sums);
+    }
+  }
+  for (; p < last; ++p) {
+    if (panels.far) {
+      AccumulateFar<Format>(begin(p), num_rows, sums);
+    } else {
+      AccumulateNear<Format>(begin(p), num_rows, sums);
+    }
+    body(p, 1, sums);
   }
 }
 
 struct StepBody {
-  HWY_INLINE void operator()(size_t p, float* sums) const { UpdateCells(cell, rows, num_rows, p, sums); }
+  HWY_INLINE void operator()(size_t p, size_t count, float* sums) const {
+    if (count == 1) return UpdateCells(cell, rows, num_rows, p, sums);
+    // All panels' rows at once, so that their chains stand next to each other.
+    StepRow shifted[kMaxWideRows];
+    for (size_t i = 0; i < count * num_rows; ++i) {
+      const size_t units = i / num_rows * Units();
+      shifted[i] = rows[i % num_rows];
+      shifted[i].c_in += units;
+      shifted[i].c_out += units;
+      shifted[i].h_out += units;
+    }
+    if (cell.default_activations) return UpdateCells(cell, shifted, count * num_rows, p, sums);
+    for (size_t i = 0; i < count; ++i) {
+      UpdateCells(cell, rows, num_rows, p + i, sums + i * num_rows * 4 * Units());
+    }
+  }
   const PackedCell& cell;
   const StepRow* rows;
   size_t num_rows;
@@ -88,9 +118,10 @@ HWY_NOINLINE void InputHalfAs(const PackedCell& cell, const InputRow* rows, size
   const size_t width = panels.width();
   ForEachPanel<Format>(
       panels, true, false, num_rows, first, last, in, [&](size_t, size_t p) { return panels.bias.data() + p * width; },
-      [&](size_t p, const float* sums) {
-        for (size_t r = 0; r < num_rows; ++r)
-          std::memcpy(rows[r].z + p * width, sums + r * width, width * sizeof(float));
+      [&](size_t p, size_t count, const float* sums) {
+        for (size_t i = 0; i < count * num_rows; ++i) {
+          std::memcpy(rows[i % num_rows].z + (p + i / num_rows) * width, sums + i * width, width * sizeof(float));
+        }
       });
 }
 
@@ -110,11 +141,14 @@ HWY_NOINLINE void LinearAs(const PackedLinear& linear, const LinearRow* rows, si
   const size_t width = panels.width();
   ForEachPanel<Format>(
       panels, true, false, num_rows, first, last, in, [&](size_t, size_t p) { return panels.bias.data() + p * width; },
-      [&](size_t p, float* sums) {
-        const size_t count = std::min(width, linear.output_size - p * width);
-        if (linear.activation.function != Function::kLinear) ActivateAll(linear.activation, sums, num_rows * width);
-        for (size_t r = 0; r < num_rows; ++r)
-          std::memcpy(rows[r].y + p * width, sums + r * width, count * sizeof(float));
+      [&](size_t p, size_t count, float* sums) {
+        const size_t all = count * num_rows;
+        if (linear.activation.function != Function::kLinear) ActivateAll(linear.activation, sums, all * width);
+        for (size_t i = 0; i < all; ++i) {
+          const size_t at = (p + i / num_rows) * width;
+          std::memcpy(rows[i % num_rows].y + at, sums + i * width,
+                      std::min(width, linear.output_size - at) * sizeof(float));
+        }
       });
 }
 
