@@ -86,38 +86,46 @@ class PerfAnalyzer:
                            "--sequence-length", "100", "--concurrency-range", str(concurrency),
                            "--measurement-interval", str(int(seconds * 1000 / 3)),
                            "--stability-percentage", "999", "--max-trials", "3",
-                           timeout=2 * seconds + 12)
+                           timeout=2 * seconds + 8)
             output = run.stdout + run.stderr
         except subprocess.TimeoutExpired as late:
-            # A server that dies, as Triton may at 64 sequences, leaves it waiting, perhaps with its report written.
+            # It may wait for good, with its report written or not; for a server that died too, as Triton may at 64.
             output = (late.stdout or b"").decode()
         found = [re.search(pattern, output) for pattern in (r"Throughput: ([\d.]+) infer", r"p50 latency: (\d+) usec")]
         return None if None in found else (float(found[0][1]), float(found[1][1]) / 1000)
 
 
-def measure(perf, start, concurrency, seconds):
-    for _ in range(5):
+def measure(perf, start, concurrency, seconds, end):
+    """perf_analyzer's figures for a new server; None where it got none before `end`."""
+    while time.monotonic() < end:
         with start() as address:
             if figures := perf.measure(address, concurrency, seconds):
                 return figures
-        print("perf_analyzer got no figures; again with a new server")
-    print("skipped: perf_analyzer got no figures in 5 tries: too short a time for the load here, or servers that died")
-    sys.exit(77)
+        print("perf_analyzer got no figures; again with a new server", flush=True)
+    return None
 
 
-def compare(contenders, concurrencies, rounds, seconds):
+def compare(contenders, concurrencies, rounds, seconds, budget):
     """{concurrency: [(steps/s, ms) of each contender]}, medians of runs that take turns. contenders: [(name, a function
-    that returns a context with the address of a new server)]."""
+    that returns a context with the address of a new server)]. At concurrency 64 perf_analyzer does not come to an end now and
+    then, whatever the server; such a run is done again. After `budget` seconds no other begins: medians are then of fewer."""
     perf = PerfAnalyzer()
     result = {}
-    for concurrency in concurrencies:
-        runs = [[] for _ in contenders]
+    begin = time.monotonic()
+    for place, concurrency in enumerate(concurrencies, 1):
+        end = begin + budget * place / len(concurrencies)
+        turns = []
         for _ in range(rounds):
-            for place, (_, start) in enumerate(contenders):
-                runs[place].append(measure(perf, start, concurrency, seconds))
-        result[concurrency] = [tuple(numpy.median(numpy.array(one), axis=0)) for one in runs]
+            turn = [measure(perf, start, concurrency, seconds, end) for _, start in contenders]
+            if None not in turn:
+                turns.append(turn)
+        if not turns:
+            print(f"skipped: perf_analyzer got no figures at concurrency {concurrency} in {budget} s")
+            sys.exit(77)
+        result[concurrency] = [tuple(one) for one in numpy.median(numpy.array(turns), axis=0)]
         for (name, _), one in zip(contenders, result[concurrency]):
-            print(f"concurrency {concurrency:3}  {name:12} {one[0]:9,.0f} steps/s   p50 {one[1]:7.3f} ms", flush=True)
+            print(f"concurrency {concurrency:3}  {name:12} {one[0]:9,.0f} steps/s   p50 {one[1]:7.3f} ms   "
+                  f"{len(turns)} turns", flush=True)
     return result
 
 

@@ -32,6 +32,10 @@ void Answer(const Shape& shape, const inference::ModelInferRequest& request, inf
     output.add_shape(1);
     output.add_shape(shape.size);
     response->add_raw_output_contents()->assign(static_cast<size_t>(shape.size) * sizeof(float), '\0');
+    // As a server has to for a client that asks, as these do: replies are of the same size.
+    if (request.parameters().contains("triton_enable_empty_final_response")) {
+      (*response->mutable_parameters())["triton_final_response"].set_bool_param(true);
+    }
   }
 }
 

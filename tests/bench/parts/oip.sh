@@ -6,7 +6,7 @@ set -euo pipefail
 case ${BENCH_MODE:?} in
   smoke) options=(--hidden 16 --rounds 1 --seconds 0.6) ;;
   quick) options=(--rounds 1 --seconds 2) ;;
-  *) options=(--rounds 3 --seconds 3) ;;
+  *) options=(--rounds 3 --seconds 3 --budget 200) ;;
 esac
 venvs=${BENCH_BIN:?}/../interop
 exec tests/interop/throughput.sh "$BENCH_BIN" "$venvs" "${options[@]}" --json "${BENCH_OUT:?}/oip.json"

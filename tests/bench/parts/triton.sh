@@ -9,4 +9,4 @@ if [ "${BENCH_MODE:?}" != full ]; then
   exit 77
 fi
 venvs=${BENCH_BIN:?}/../interop
-exec tests/interop/triton.sh "$BENCH_BIN" "$venvs" --rounds 2 --seconds 3 --json "${BENCH_OUT:?}/triton.json"
+exec tests/interop/triton.sh "$BENCH_BIN" "$venvs" --rounds 2 --seconds 3 --budget 180 --json "${BENCH_OUT:?}/triton.json"
