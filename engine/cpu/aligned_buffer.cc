@@ -19,7 +19,7 @@ bool AlignedBuffer::Reserve(size_t size) {
   if (size <= size_) return true;
   if (size > SIZE_MAX / sizeof(float) - kHugePage) return false;
   // Weights are read from end to end in every step: with 4 KiB pages that is a TLB miss for every 64 lines.
-  const bool huge = size * sizeof(float) >= 2 * kHugePage;
+  const bool huge = size * sizeof(float) >= kHugePage;
   const size_t alignment = huge ? kHugePage : kCacheLine;
   const size_t bytes = RoundUp(size * sizeof(float), alignment);
   void* memory = std::aligned_alloc(alignment, bytes);

@@ -100,6 +100,13 @@ HWY_NOINLINE void StepAs(const PackedCell& cell, const StepRow* rows, size_t num
     in.x[r] = rows[r].x;
     in.h[r] = rows[r].h;
   }
+  // Another core wrote part of h a moment ago. A lone row would wait for its lines one after the other.
+  if (num_rows <= 2) {
+    const size_t words = RowWords(panels.format, panels.depth[1]);
+    for (size_t r = 0; r < num_rows; ++r) {
+      for (size_t k = 0; k < words; k += kPad) __builtin_prefetch(rows[r].h + k, 0, 3);
+    }
+  }
   // All rows have their input half done, or none has.
   const bool done = rows[0].z != nullptr;
   const size_t width = panels.width();
