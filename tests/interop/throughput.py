@@ -17,7 +17,7 @@ BOUNDS = {
        "messages keep their memory (35 of 51 allocations of a message less); helpers woken for the step (no gain: they come "
        "when it is over), huge pages for weights (none that could be told from noise).",
     64: "client and server share the cores. A message costs 68 µs of processor time with the no-op server, of which perf_analyzer "
-        "takes 53, and 85 with lstmd: 8 in the LSTM (batches of about 16), 7 in more user code and its cache misses, 2 in "
+        "takes 53, and 94 with lstmd: 8 in the LSTM (batches of about 16), 7 in more user code and its cache misses, 2 in "
         "flow control's updates that go out alone, as the reply comes later, 3 in switches of threads, 3 in the client's cache "
         "misses. Tried: as at 1; batches on the reading threads whatever they take (no gain); one computing thread (3 % slower).",
 }
