@@ -225,20 +225,31 @@ bool ConnectionGuard::Look(size_t counted) {
   counters_.connections.Set(static_cast<int64_t>(connections.size()));
   counters_.calls.Set(static_cast<int64_t>(calls));
 
-  const std::vector<Cut> cuts = ChooseCuts(connections, bounds_);
-  if (cuts.empty()) return false;
+  // Those that were cut bring nothing more, and go when gRPC has taken down their calls: they count no more.
+  const size_t all = connections.size();
+  std::unordered_set<int64_t> leaving;
   std::set<std::string> peers;
+  const auto is_leaving = [&](const Connection& one) {
+    if (leaving_.count(one.id) == 0) return false;
+    leaving.insert(one.id);
+    peers.insert(one.peer);
+    return true;
+  };
+  connections.erase(std::remove_if(connections.begin(), connections.end(), is_leaving), connections.end());
+  const std::vector<Cut> cuts = ChooseCuts(connections, bounds_);
   for (const Cut& cut : cuts) {
+    leaving.insert(cut.connection.id);
     peers.insert(cut.connection.peer);
-    open_.erase(cut.connection.id);
     counters_.cut[static_cast<size_t>(cut.reason)].Add(1);
   }
-  ResetAll(peers);
+  leaving_ = std::move(leaving);
+  if (!peers.empty()) ResetAll(peers);
+  if (cuts.empty()) return false;
   unsaid_ += cuts.size();
   if (const absl::Time now = absl::Now(); now - said_ >= kInterval) {
     const Cut& first = cuts.front();
-    spdlog::warn("{} connections cut of {} with {} open calls; that of {} with {} calls, for --{}", unsaid_,
-                 connections.size(), calls, Printable(first.connection.peer), first.connection.open,
+    spdlog::warn("{} connections cut of {} with {} open calls; that of {} with {} calls, for --{}", unsaid_, all, calls,
+                 Printable(first.connection.peer), first.connection.open,
                  absl::StrReplaceAll(kCutReasons[static_cast<size_t>(first.reason)], {{"_", "-"}}));
     unsaid_ = 0;
     said_ = now;

@@ -14,6 +14,7 @@
 #include <string>
 #include <thread>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -78,6 +79,7 @@ class ConnectionGuard {
   uint64_t unsaid_ = 0;  // connections that were cut since a line was logged
   absl::Time said_ = absl::InfinitePast();
   int64_t next_ = 0;                            // where the next look at single connections begins
+  std::unordered_set<int64_t> leaving_;         // cut, and not yet gone
   std::unordered_map<int64_t, uint64_t> open_;  // calls of each connection when it was looked at last
   Mutex mutex_;
   CondVar wake_;

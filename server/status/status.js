@@ -43,7 +43,7 @@ const shortName = (name) => name.replace(/^models\//, '');
 const TILES = [
   ['rate', 'Steps per second'], ['p50', 'Latency, median'], ['p99', 'Latency, 99 %'], ['batch', 'Mean batch'],
   ['sessions', 'Sessions'], ['queued', 'Queued'], ['failed', 'Failed per second'], ['busy', 'Device busy'],
-  ['memory', 'Memory'],
+  ['memory', 'Memory'], ['connections', 'Connections'],
 ];
 const tiles = {};
 for (const [id, label] of TILES) {
@@ -81,7 +81,12 @@ function showTiles(stats, load) {
     load.failures_per_second > 0);
   const last = state.points[state.points.length - 1];
   setTile('busy', percent(load.busy), last ? `${last.cpus.toFixed(1)} processors` : '');
-  setTile('memory', bytes(Number(process.resident_bytes)), `models ${bytes(held)}`);
+  const limit = Number(stats.memory_limit);
+  setTile('memory', bytes(Number(process.resident_bytes)), limit > 0 ? `of ${bytes(limit)}, models ${bytes(held)}` : `models ${bytes(held)}`,
+    limit > 0 && Number(process.resident_bytes) > 0.9 * limit);
+  const {open, calls, cut} = stats.connections;
+  const shut = sum(Object.values(cut), (number) => number);
+  setTile('connections', count(Number(open)), shut > 0 ? `${count(shut)} cut` : `${count(Number(calls))} calls open`);
 }
 
 function sum(list, of) {

@@ -2,7 +2,7 @@
 """hostile.py LSTMD [--full]: clients that are malformed, slow, gone, or very many (attack.py), against a real lstmd.
 
 While they are at it, a well-behaved client steps a session and the health is asked for. Both must be answered, every
-time, and the server's memory must stay below its bound of 1 GiB; with --full also each answer about the health must come
+time, a step at the third attempt at the latest, and the server's memory must stay below its bound of 1 GiB; with --full also each answer about the health must come
 within a second. Prints `N passed, N failed`.
 """
 import argparse
@@ -78,7 +78,7 @@ class Watch:
         Watch.number += 1
         self.session = f"models/sunspots/sessions/good-{Watch.number}"
         self.server, self.stopping = server, threading.Event()
-        self.health, self.steps, self.failures, self.peak = [], [], [], 0
+        self.health, self.steps, self.failures, self.peak, self.again = [], [], [], 0, 0
         self.threads = [threading.Thread(target=self.run, args=(one,)) for one in (self.probe, self.work)]
 
     def run(self, ask):
@@ -101,7 +101,12 @@ class Watch:
         self.peak = max(self.peak, self.server.memory())
 
     def work(self, connection, number, begin):
-        if not connection.step(self.session, number):
+        # A server that is short of memory may cancel anyone's call; a numbered step can be sent again without harm.
+        for _ in range(3):
+            if connection.step(self.session, number):
+                break
+            self.again += 1
+        else:
             self.failures.append(f"step {number} was not answered")
         self.steps.append(time.monotonic() - begin)
 
@@ -118,7 +123,7 @@ class Watch:
     def report(self, what, full, least=1):
         check(f"{what}: health and a good client are answered", not self.failures and min(len(self.health), len(self.steps)) >= least,
               f"{len(self.health)} probes, at most {max(self.health, default=0):.3f} s; {len(self.steps)} steps, "
-              f"at most {max(self.steps, default=0):.3f} s" + (f"; {self.failures[0]}" if self.failures else ""))
+              f"at most {max(self.steps, default=0):.3f} s, {self.again} sent again" + (f"; {self.failures[0]}" if self.failures else ""))
         if full:
             check(f"{what}: health within a second", max(self.health, default=9) < 1)
         check(f"{what}: memory stays below its bound", 0 < self.peak < LIMIT, f"peak {self.peak >> 20} MiB of {LIMIT >> 20}")

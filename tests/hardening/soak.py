@@ -19,7 +19,7 @@ import http2
 from hostile import Server, check, results
 from http2 import Connection, field, message, tensor
 
-RATE = 300  # steps a second of each load: a soak is long, not hard
+RATE = 100  # steps a second of each load: a soak is long, not hard
 
 
 class Loads:
@@ -52,7 +52,7 @@ class Loads:
 
     def repeat(self, what, act):
         def run():
-            connection, number = Connection(self.server.address), 0
+            connection, number = Connection(self.server.address, timeout=60), 0
             while time.monotonic() < self.end:
                 number += 1
                 try:
@@ -60,9 +60,9 @@ class Loads:
                         self.failures.append(f"{what} {number} was not answered")
                 except OSError as error:
                     self.failures.append(f"{what} {number}: {error}")
-                    connection = Connection(self.server.address)
+                    connection = Connection(self.server.address, timeout=60)
                 self.count(what)
-                time.sleep(0.02)
+                time.sleep(0.05)
         return run
 
     @staticmethod
@@ -107,8 +107,8 @@ def main():
     arguments = parser.parse_args()
     seconds = arguments.minutes * 60
     with tempfile.TemporaryDirectory() as folder:
-        server = Server(arguments.folder / "lstmd", folder, "--log-level", "warn", "--session-idle-ttl", "5s", "--max-resident-sessions",
-                        "100", "--spill-memory", "16KiB", "--spill-dir", f"{folder}/spill", "--store", f"rocksdb:{folder}/store",
+        server = Server(arguments.folder / "lstmd", folder, "--log-level", "warn", "--session-idle-ttl", "30s", "--tombstone-ttl", "30s",
+                        "--max-resident-sessions", "150", "--spill-memory", "32KiB", "--spill-dir", f"{folder}/spill", "--store", f"rocksdb:{folder}/store",
                         "--durability", "periodic", "--metrics-listen", "127.0.0.1:0")
         begin = time.monotonic()
         loads = Loads(server, arguments.folder / "lstmctl", begin + seconds)
