@@ -121,6 +121,8 @@ class Connection:
                 self.stream_window[stream] = self.stream_window.get(stream, 0) + more
             else:
                 self.window += more
+        if kind == DATA and length:
+            self.send(frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", length)))
         if kind in (SETTINGS, PING) and not flags & ACK:
             self.send(frame(kind, ACK, 0, payload if kind == PING else b""))
         return kind, flags, int.from_bytes(head[5:9], "big"), payload

@@ -91,7 +91,7 @@ def look(checks, chromium, server, out):
     page = Page(shown.stdout)
     checks(page.id("state")[2] == "ready", "it says that the server is ready")
     tiles = [e[2] for e in page.elements if e[0] == "dd" and e[1].get("class", "").startswith("value")]
-    checks(len(tiles) == 9 and all(tiles), f"the tiles: {', '.join(tiles)}")
+    checks(len(tiles) == 10 and all(tiles), f"the tiles: {', '.join(tiles)}")
     checks(tiles[0] != "0" and tiles[4] == "24", "they show the load")
     rows = [e[2] for e in page.all("tr") if "v1" in e[2]]
     checks(len(rows) == 3 and any("failed" in row for row in rows), "every model has a row, the one that failed too")
