@@ -13,7 +13,7 @@ namespace lstmd::server {
 namespace {
 
 constexpr size_t kFreeRequests = 64;
-constexpr uint64_t kKeepBytes = uint64_t{256} << 10;
+constexpr uint64_t kKeepBytes = uint64_t{64} << 10;
 constexpr int kKeepTensors = 8;
 
 }  // namespace
