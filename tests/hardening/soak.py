@@ -4,7 +4,8 @@
 All at once, for so many minutes: streams of steps, unary steps, sequences, Open Inference Protocol, sessions that come and
 go, sessions that leave the device for host memory and disk and return, saves in a store, and clients that vanish amid
 their work. Nothing may fail. After a warm-up of a fifth of the time memory, open files and threads must be flat: memory
-by the slope of a line through all samples, which may not add up to more than 16 MiB or a tenth over the rest of the run.
+by the slope of a line through all samples, which may not add up to more than 48 MiB over the rest of the run: the store
+fills a buffer of 32 MiB before it writes a file.
 Prints `N passed, N failed`; thirty minutes are the default.
 """
 import argparse
@@ -128,7 +129,7 @@ def main():
     check("everything was answered", not loads.failures and len(loads.done) == 7,
           f"{loads.done}" + (f"; {len(loads.failures)} failures, the first: {loads.failures[0]}" if loads.failures else ""))
     check("states were moved and saved", len(moved) == 3 and min(moved.values()) > 0, f"{moved}")
-    check("memory is flat", grown < max(16, rss[0][1] / 10),
+    check("memory is flat", grown < 48,
           f"{rss[0][1]:.1f} MiB after the warm-up, {rss[-1][1]:.1f} at the end; {slope(rss) * 3600:+.1f} MiB an hour over {rss[-1][0] - rss[0][0]:.0f} s")
     third = len(files) // 3
     check("open files are flat", max(files[-third:]) <= max(files[:third]) + 16, f"at most {max(files[:third])}, then {max(files[-third:])}")
