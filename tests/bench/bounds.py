@@ -4,10 +4,12 @@ NOTES.md has the engine's at length."""
 
 WHY = [
     ("oneDNN LSTM primitive", "in f32 with N of 16 and more both are at the multiply-add peak (see the fraction), so that no room is "
-     "left for 1.3 times; below that the weights' stream bounds both. What was tried is in NOTES.md."),
+     "left for 1.3 times there, and where the two cores run far from each other H 128 to 512 ends at 0.94 to 0.99; below that "
+     "the weights' stream bounds both. What was tried is in NOTES.md."),
     ("f32 step, compute bound", "what is not multiply-adds is the cell update, 5 exponentials and 3 divisions a unit; see NOTES.md."),
     ("f32 step, weight bound", "the weights are about as large as the last cache, which neighbours share; see NOTES.md."),
-    ("f32 sequences", "with more than 6 rows a sequence is steps at the multiply-add peak, as are the peers; see NOTES.md."),
+    ("f32 sequences", "with more than 6 rows a sequence is steps at the multiply-add peak, as are the peers; with one, the "
+     "recurrent weights come from L2 or L3 at each step, and the cores meet there; see NOTES.md."),
     ("reduced precision", "without AMX the f32 peer is within 2 to 3 times of the bf16 multiply-add peak where N is large; see "
      "NOTES.md."),
     ("single-session stream", "the step, 2.4 µs in a loop, takes up to 12 µs between messages: the core has slept, and other guests of "
