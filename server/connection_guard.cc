@@ -130,6 +130,13 @@ uint64_t CallsFor(uint64_t memory_limit) {
   return memory_limit == 0 ? kMost : std::clamp(memory_limit / 4 / kCallBytes, kFewest, kMost);
 }
 
+uint64_t StreamsFor(uint64_t memory_limit) {
+  constexpr uint64_t kStreamBytes = 128 << 10;  // the transport's windows both ways, and a reply
+  constexpr uint64_t kFewest = 256;
+  constexpr uint64_t kMost = 20'000;
+  return memory_limit == 0 ? kMost : std::clamp(memory_limit / 2 / kStreamBytes, kFewest, kMost);
+}
+
 uint64_t RoomForConnections() {
   constexpr uint64_t kOthers = 128;  // models, stores, logs, and connections on their way out
   rlimit limit = {};

@@ -33,6 +33,8 @@ struct ConnectionBounds {
 
 // So many open calls that they take no more than a quarter of `memory_limit` (0: none).
 uint64_t CallsFor(uint64_t memory_limit);
+// So many streams that their replies, where nobody reads them, take no more than half of it; at most 20,000.
+uint64_t StreamsFor(uint64_t memory_limit);
 
 // Lets the process have as many files as the system allows it, and returns how many connections there is room for: when
 // there is none left, gRPC stops to listen.

@@ -31,8 +31,8 @@ struct Limits {
   int64_t max_rows = 65536;
   // Time steps of one sequence, or of one step of a session.
   int64_t max_sequence_length = 1 << 20;
-  // Streams that are open at a time, on all connections.
-  uint64_t max_streams = 20'000;
+  // Streams that are open at a time, on all connections. 0: as StreamsFor has it.
+  uint64_t max_streams = 0;
   // A step of a session that is not done so long after it came is dropped. Zero: never.
   absl::Duration max_queue_age = absl::Minutes(1);
 };

@@ -107,7 +107,10 @@ void AddFlags(CLI::App* app, ServerOptions* options) {
       .Add("--max-sequence-length", &options->limits.max_sequence_length,
            "Time steps of one sequence, or of one message for a session")
       ->check(CLI::Range(1, std::numeric_limits<int>::max()));
-  bounds.Add("--max-streams", &options->limits.max_streams, "Streams open at a time; above it RESOURCE_EXHAUSTED")
+  bounds
+      .Add("--max-streams", &options->limits.max_streams,
+           "Streams open at a time; above it RESOURCE_EXHAUSTED. 0: what fits into half of --memory-limit, at most "
+           "20,000")
       ->check(CLI::NonNegativeNumber);
   bounds
       .Add("--max-streams-per-connection", &options->connections.max_streams_per_connection,

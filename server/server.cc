@@ -62,6 +62,7 @@ class RunningServer final : public Server {
         slow_log_(options.slow_request) {
     context_.engine = engine_.get();
     context_.limits = options.limits;
+    if (context_.limits.max_streams == 0) context_.limits.max_streams = StreamsFor(options.engine.memory_limit);
     context_.access = access_.get();
     context_.streams = &streams_;
     context_.connections = &connection_counters_;
@@ -193,9 +194,9 @@ absl::Status RunningServer::Listen(const ServerOptions& options, const Transport
     spdlog::warn("room for {} connections: the limit of open files is low", room);
     connection_bounds_.max_connections = room;
   }
-  spdlog::info("at most {} connections with {} calls each, {} calls in all, {} MiB of memory",
+  spdlog::info("at most {} connections with {} calls each, {} calls and {} streams in all, {} MiB of memory",
                connection_bounds_.max_connections, connection_bounds_.max_streams_per_connection,
-               connection_bounds_.max_calls, options.engine.memory_limit >> 20);
+               connection_bounds_.max_calls, context_.limits.max_streams, options.engine.memory_limit >> 20);
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;

@@ -61,6 +61,13 @@ TEST(CallsForTest, AQuarterOfTheMemory) {
   EXPECT_EQ(CallsFor(0), 1u << 20);
 }
 
+TEST(StreamsForTest, HalfOfTheMemory) {
+  EXPECT_EQ(StreamsFor(uint64_t{1} << 30), 4096u);
+  EXPECT_EQ(StreamsFor(1), 256u);
+  EXPECT_EQ(StreamsFor(uint64_t{1} << 50), 20'000u);
+  EXPECT_EQ(StreamsFor(0), 20'000u);
+}
+
 TEST(LineLimiterTest, LeavesOutAndSaysHowMany) {
   LineLimiter limiter(2, absl::Seconds(10));
   const absl::Time start = absl::UnixEpoch();
