@@ -29,11 +29,10 @@ Value* Telemetry::Table<Value>::Find(std::string_view key) {
   MutexLock lock(&mutex_);
   // Somebody else may have filled slots since.
   if (Entry* const entry = probe()) return &entry->value;
-  if (size_ == kMaxEntries) return nullptr;
-  ++size_;
-  auto* const entry = new Entry{std::string(key), {}};
-  slots_[slot].store(entry, std::memory_order_release);
-  return &entry->value;
+  if (entries_.size() == kMaxEntries) return nullptr;
+  auto& entry = *entries_.emplace_back(new Entry{std::string(key), {}});
+  slots_[slot].store(&entry, std::memory_order_release);
+  return &entry.value;
 }
 
 template <typename Value>

@@ -88,10 +88,10 @@ class Telemetry {
     static constexpr size_t kSlots = 512;
     static constexpr size_t kMaxEntries = 256;
 
-    // Open addressing; a slot is filled once and stays. Entries live forever.
+    // Open addressing; a slot is filled once and stays.
     std::array<std::atomic<Entry*>, kSlots> slots_{};
     Mutex mutex_;  // of those that fill slots
-    size_t size_ ABSL_GUARDED_BY(mutex_) = 0;
+    std::vector<std::unique_ptr<Entry>> entries_ ABSL_GUARDED_BY(mutex_);
   };
 
   Table<RpcCounters> rpcs_;

@@ -121,7 +121,7 @@ TEST_F(ResumableErrorsTest, MoreLostThanKeptIsDataLoss) {
 
 TEST_F(ResumableErrorsTest, TheDeadlineHolds) {
   Make("s");
-  options_.timeout = absl::Milliseconds(100);
+  options_.timeout = absl::Seconds(1);  // also of the Bind that must succeed first
   a_.fault = [](const std::string&, uint64_t) { return Fault::kDropReply; };
   Open();
   const uint32_t s = Bind("s");
