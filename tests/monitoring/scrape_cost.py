@@ -3,8 +3,9 @@
 """What it costs to be watched: throughput with a scrape every second to that without, as a ratio.
 
 scrape_cost.py BIN [--rounds N] [--seconds S] [--every E]. Rounds of both kinds take turns, so that what else the
-machine does hits both; the ratio is that of the medians. The processor time of one scrape is measured apart, over
-hundreds, and bounds the cost where the machine is too busy for a ratio. Not a test: it says what it finds.
+machine does hits both; the ratio is the median of those of neighbouring rounds. The processor time of one scrape is
+measured apart, over hundreds, and bounds the cost where the machine is too busy for a ratio. Not a test: it says what
+it finds.
 """
 import json
 import re
@@ -43,19 +44,27 @@ def measure(options):
         for _ in range(SCRAPES):
             server.get("/metrics")
         used = (processor_seconds(server) - start) / (SCRAPES + 1)
-        for _ in range(options.rounds):
-            quiet.append(bench(options, server))
+
+        def watch():
             stop = threading.Event()
             thread = threading.Thread(target=scrape_until, args=(server, options.every, stop, times))
             thread.start()
             watched.append(bench(options, server))
             stop.set()
             thread.join()
+
+        for round_number in range(options.rounds):
+            # Each kind goes first as often as the other.
+            if round_number % 2:
+                watch()
+            quiet.append(bench(options, server))
+            if not round_number % 2:
+                watch()
     return {"steps_per_second_quiet": [round(x) for x in quiet], "steps_per_second_watched": [round(x) for x in watched],
             "scrapes": len(times), "scraped_every_seconds": options.every,
             "scrape_milliseconds": round(1000 * statistics.median(times), 3) if times else None,
             "scrape_processor_milliseconds": round(1000 * used, 3),
-            "ratio": round(statistics.median(watched) / statistics.median(quiet), 4) if quiet else None}
+            "ratio": round(statistics.median(w / q for w, q in zip(watched, quiet)), 4) if quiet else None}
 
 
 def main():
