@@ -126,7 +126,7 @@ void EngineImpl::SubmitAll(absl::Span<Work* const> work) {
 }
 
 bool EngineImpl::Drain(absl::Time deadline) {
-  draining_ = true;
+  arrivals_.Close();
   for (const auto& scheduler : schedulers_) scheduler->Drain();
   bool idle = true;
   for (const auto& scheduler : schedulers_) idle &= scheduler->WaitIdle(deadline);

@@ -12,6 +12,7 @@
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/functional/function_ref.h"
+#include "engine/arrivals.h"
 #include "engine/checkpointer.h"
 #include "engine/engine.h"
 #include "engine/eviction_queue.h"
@@ -179,7 +180,7 @@ class EngineImpl final : public Engine {
   SessionStore store_;
   std::shared_ptr<SpillSpace> spill_space_ = std::make_shared<SpillSpace>();
   EvictionQueue evictions_;
-  std::atomic<bool> draining_{false};
+  Arrivals arrivals_;  // closed: it is draining
   // One per device, in order of preference. They stop first: what they end refers to the rest.
   std::vector<std::unique_ptr<Scheduler>> schedulers_;
   std::unique_ptr<Checkpointer> checkpointer_;  // nullptr: no store

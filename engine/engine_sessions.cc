@@ -131,7 +131,8 @@ absl::StatusOr<std::shared_ptr<Session>> EngineImpl::AddSession(
     absl::FunctionRef<absl::StatusOr<std::shared_ptr<Session>>(const std::string& id)> make,
     absl::FunctionRef<absl::StatusOr<std::shared_ptr<Session>>(std::shared_ptr<Session>)> living,
     SessionOrigin origin) {
-  if (draining_) return Unavailable("DRAINING", "the server is stopping and takes no new sessions");
+  const Arrivals::Pass pass(&arrivals_);
+  if (!pass.granted()) return Unavailable("DRAINING", "the server is stopping and takes no new sessions");
   const std::string key = OwnedId(owner, id.empty() ? RandomId() : id);
   if (!id.empty()) {
     if (std::shared_ptr<Session> session = store_.Find(model->name(), key)) return living(std::move(session));

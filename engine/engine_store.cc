@@ -197,9 +197,10 @@ absl::StatusOr<SessionInfo> EngineImpl::CheckpointSession(std::string_view model
 }
 
 Handover EngineImpl::HandOver(absl::Time deadline) {
-  draining_ = true;
+  arrivals_.Close();
   Handover result;
   if (!has_store()) return result;
+  arrivals_.WaitUntilNone(deadline);
   const auto call = std::make_shared<SaveCall>();
   uint64_t asked = 0;
   for (const auto& session : store_.Collect([](const Session&) { return true; })) {

@@ -217,6 +217,31 @@ TEST_F(FencingTest, HandOverSavesEverySessionBehindItsWork) {
   EXPECT_EQ(Sessions(), 2u);
 }
 
+// Such a session is taken out of the store before it stands among the living: a drain at that moment must not miss it.
+TEST_F(FencingTest, HandOverWaitsForOneThatIsOnItsWayIn) {
+  CreateSessionParams params;
+  params.model = "m";
+  params.id = "s";
+  params.durability = Durability::kNone;
+  ASSERT_TRUE(engine_->CreateSession(params).ok());
+  ASSERT_TRUE(StepOn(*engine_, *engine_->FindSession("m", "s", false), 1).ok());
+  ASSERT_EQ(engine_->HandOver(absl::InfiniteFuture()).saved, 1u);
+
+  other_store_control_->Block();
+  std::thread restore([&] { At(*other_, "s"); });
+  other_store_control_->WaitUntilBlocked();
+  Handover handover;
+  std::thread drain([&] { handover = other_->HandOver(absl::InfiniteFuture()); });
+  params.id = "another";
+  while (!absl::IsUnavailable(other_->CreateSession(params).status())) std::this_thread::yield();
+  other_store_control_->Unblock();
+  restore.join();
+  drain.join();
+  EXPECT_GE(handover.saved, 1u);
+  EXPECT_EQ(handover.left, 0u);
+  EXPECT_EQ(StoredSeq("s"), 1u);
+}
+
 TEST_F(FencingTest, HandOverWithoutAStoreThatAnswersLeavesThemWhereTheyAre) {
   const std::shared_ptr<Session> session = NewSession("s");
   store_control_->Fail(StoreUnavailable("down", absl::Milliseconds(1)));
