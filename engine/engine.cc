@@ -13,6 +13,8 @@ namespace {
 
 // Sessions that were due in the store, and nobody asked for. One that lives has been saved since, within the time.
 constexpr absl::Duration kSweepEvery = absl::Hours(1);
+// Sessions that are due end within this.
+constexpr absl::Duration kHousekeeping = absl::Seconds(1);
 
 }  // namespace
 
@@ -69,16 +71,14 @@ EngineImpl::EngineImpl(EngineOptions options, std::vector<std::unique_ptr<Backen
                           });
     }
   }
-  housekeeper_ = std::thread([this] { KeepHouse(); });
+  housekeeper_.emplace(kHousekeeping, [this] {
+    KeepHouse();
+    return kHousekeeping;
+  });
 }
 
 EngineImpl::~EngineImpl() {
-  {
-    MutexLock lock(&housekeeping_mutex_);
-    stopping_ = true;
-  }
-  stop_housekeeping_.Signal();
-  housekeeper_.join();
+  housekeeper_.reset();
   // What they have held back for the checkpointer ends with it, and still needs them.
   for (const auto& scheduler : schedulers_) scheduler->Stop();
   checkpointer_.reset();
@@ -86,16 +86,9 @@ EngineImpl::~EngineImpl() {
 }
 
 void EngineImpl::KeepHouse() {
-  for (;;) {
-    {
-      MutexLock lock(&housekeeping_mutex_);
-      if (!stopping_) stop_housekeeping_.WaitFor(&housekeeping_mutex_, absl::Seconds(1));
-      if (stopping_) return;
-    }
-    ExpireSessions();
-    SweepStore();
-    memory_.Trim();
-  }
+  ExpireSessions();
+  SweepStore();
+  memory_.Trim();
 }
 
 void EngineImpl::SweepStore() {

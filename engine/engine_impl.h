@@ -7,7 +7,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <vector>
 
 #include "absl/container/flat_hash_set.h"
@@ -16,6 +15,7 @@
 #include "engine/checkpointer.h"
 #include "engine/engine.h"
 #include "engine/eviction_queue.h"
+#include "engine/interval_thread.h"
 #include "engine/memory_budget.h"
 #include "engine/model_registry.h"
 #include "engine/mutex.h"
@@ -191,10 +191,7 @@ class EngineImpl final : public Engine {
   CondVar names_changed_;
   absl::flat_hash_set<std::string> names_ ABSL_GUARDED_BY(names_mutex_);
 
-  Mutex housekeeping_mutex_;
-  CondVar stop_housekeeping_;
-  bool stopping_ ABSL_GUARDED_BY(housekeeping_mutex_) = false;
-  std::thread housekeeper_;
+  std::optional<IntervalThread> housekeeper_;  // from the end of the start on
 };
 
 }  // namespace lstmd

@@ -5,6 +5,7 @@ add_library(
   clock.cc
   plugin.cc
   json.cc
+  interval_thread.cc
   parallel_for.cc
   spec.cc
   spec_json.cc

@@ -168,45 +168,30 @@ std::vector<Cut> ChooseCuts(const std::vector<Connection>& connections, const Co
 }
 
 ConnectionGuard::ConnectionGuard(ConnectionBounds bounds, int64_t server, ConnectionCounters* counters)
-    : bounds_(bounds), server_(server), counters_(*counters), thread_([this] { Watch(); }) {}
+    : bounds_(bounds), server_(server), counters_(*counters), held_(ResidentBytes()), thread_(kGlance, [this] {
+        return Glance();
+      }) {}
 
-ConnectionGuard::~ConnectionGuard() {
-  {
-    MutexLock lock(&mutex_);
-    stopping_ = true;
+absl::Duration ConnectionGuard::Glance() {
+  since_ += kGlance;
+  const uint64_t now = ResidentBytes();
+  held_ = std::min(held_, now);
+  const bool grown = now >= held_ + kGrowth;
+  const bool quiet = !cut_ && !grown;
+  if (quiet && since_ < kInterval) return kGlance;
+  since_ = absl::ZeroDuration();
+  held_ = now;
+  cut_ = Look(quiet ? kCounted : kCountedUponGrowth);
+  if (cut_) {
+    trim_ = true;
+    return kAfterCut;
   }
-  wake_.SignalAll();
-  thread_.join();
-}
-
-void ConnectionGuard::Watch() {
-  uint64_t held = ResidentBytes();
-  absl::Duration since;
-  bool cut = false;
-  bool trim = false;
-  while (true) {
-    {
-      MutexLock lock(&mutex_);
-      if (!stopping_) wake_.WaitFor(&mutex_, cut ? kAfterCut : kGlance);
-      if (stopping_) return;
-    }
-    since += kGlance;
-    const uint64_t now = ResidentBytes();
-    held = std::min(held, now);
-    const bool grown = now >= held + kGrowth;
-    const bool quiet = !cut && !grown;
-    if (quiet && since < kInterval) continue;
-    since = absl::ZeroDuration();
-    held = now;
-    cut = Look(quiet ? kCounted : kCountedUponGrowth);
-    if (cut) {
-      trim = true;
-    } else if (trim && quiet) {
-      // The allocator keeps what the connections that were cut held: then the next flood would not show as growth.
-      trim = false;
-      malloc_trim(0);
-    }
+  if (trim_ && quiet) {
+    // The allocator keeps what the connections that were cut held: then the next flood would not show as growth.
+    trim_ = false;
+    malloc_trim(0);
   }
+  return kGlance;
 }
 
 bool ConnectionGuard::Look(size_t counted) {

@@ -12,14 +12,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
-#include <thread>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
 #include "absl/time/time.h"
 #include "engine/counters.h"
-#include "engine/mutex.h"
+#include "engine/interval_thread.h"
 #include "server/channelz.h"
 
 namespace lstmd::server {
@@ -65,12 +64,10 @@ class ConnectionGuard {
   // Watches the connections of `server` (channelz.h) over TCP; peers on unix sockets are left alone. `counters`
   // outlives it.
   ConnectionGuard(ConnectionBounds bounds, int64_t server, ConnectionCounters* counters);
-  ~ConnectionGuard();
-  ConnectionGuard(const ConnectionGuard&) = delete;
-  ConnectionGuard& operator=(const ConnectionGuard&) = delete;
 
  private:
-  void Watch();
+  // Looks, if memory has grown or it is time. Returns when to glance again.
+  absl::Duration Glance();
   // Looks at all connections, and counts the calls of so many of them; the others have their turn in the next look.
   // Returns whether any was cut.
   bool Look(size_t counted);
@@ -83,10 +80,11 @@ class ConnectionGuard {
   int64_t next_ = 0;                            // where the next look at single connections begins
   std::unordered_set<int64_t> leaving_;         // cut, and not yet gone
   std::unordered_map<int64_t, uint64_t> open_;  // calls of each connection when it was looked at last
-  Mutex mutex_;
-  CondVar wake_;
-  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
-  std::thread thread_;
+  uint64_t held_;                               // resident bytes, the least since the last look
+  absl::Duration since_;                        // the last look, in glances
+  bool cut_ = false;                            // in the last look
+  bool trim_ = false;                           // memory of what was cut is to be given back
+  IntervalThread thread_;
 };
 
 }  // namespace lstmd::server

@@ -10,18 +10,10 @@
 namespace lstmd::server {
 
 FileWatcher::FileWatcher(std::vector<std::string> files, absl::Duration interval, std::function<void()> changed)
-    : files_(std::move(files)), interval_(interval), changed_(std::move(changed)), seen_(Stamp()), thread_([this] {
-        Watch();
+    : files_(std::move(files)), changed_(std::move(changed)), seen_(Stamp()), thread_(interval, [this, interval] {
+        Look();
+        return interval;
       }) {}
-
-FileWatcher::~FileWatcher() {
-  {
-    MutexLock lock(&mutex_);
-    stopping_ = true;
-  }
-  wake_.SignalAll();
-  thread_.join();
-}
 
 std::string FileWatcher::Stamp() const {
   std::string stamp;
@@ -34,18 +26,11 @@ std::string FileWatcher::Stamp() const {
   return stamp;
 }
 
-void FileWatcher::Watch() {
-  while (true) {
-    {
-      MutexLock lock(&mutex_);
-      if (!stopping_) wake_.WaitFor(&mutex_, interval_);
-      if (stopping_) return;
-    }
-    std::string now = Stamp();
-    if (now == seen_) continue;
-    seen_ = std::move(now);
-    changed_();
-  }
+void FileWatcher::Look() {
+  std::string now = Stamp();
+  if (now == seen_) return;
+  seen_ = std::move(now);
+  changed_();
 }
 
 }  // namespace lstmd::server

@@ -4,11 +4,10 @@
 
 #include <functional>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "absl/time/time.h"
-#include "engine/mutex.h"
+#include "engine/interval_thread.h"
 
 namespace lstmd::server {
 
@@ -17,22 +16,15 @@ namespace lstmd::server {
 class FileWatcher {
  public:
   FileWatcher(std::vector<std::string> files, absl::Duration interval, std::function<void()> changed);
-  ~FileWatcher();
-  FileWatcher(const FileWatcher&) = delete;
-  FileWatcher& operator=(const FileWatcher&) = delete;
 
  private:
   std::string Stamp() const;
-  void Watch();
+  void Look();
 
   const std::vector<std::string> files_;
-  const absl::Duration interval_;
   const std::function<void()> changed_;
   std::string seen_;
-  Mutex mutex_;
-  CondVar wake_;
-  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
-  std::thread thread_;
+  IntervalThread thread_;
 };
 
 }  // namespace lstmd::server

@@ -20,27 +20,10 @@ RepositoryWatcher::RepositoryWatcher(Engine* engine, std::string repository, abs
   }
   if (interval == absl::InfiniteDuration()) return;
   spdlog::info("watching {} every {}", repository_, absl::FormatDuration(interval));
-  thread_ = std::thread([this, interval] { Loop(interval); });
-}
-
-RepositoryWatcher::~RepositoryWatcher() {
-  {
-    MutexLock lock(&mutex_);
-    stopping_ = true;
-  }
-  stop_.Signal();
-  if (thread_.joinable()) thread_.join();
-}
-
-void RepositoryWatcher::Loop(absl::Duration interval) {
-  for (;;) {
-    {
-      MutexLock lock(&mutex_);
-      if (!stopping_) stop_.WaitFor(&mutex_, interval);
-      if (stopping_) return;
-    }
+  thread_.emplace(interval, [this, interval] {
     Look();
-  }
+    return interval;
+  });
 }
 
 void RepositoryWatcher::Look() {

@@ -4,14 +4,14 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
-#include <thread>
 #include <utility>
 
 #include "absl/time/time.h"
 #include "engine/engine.h"
-#include "engine/mutex.h"
+#include "engine/interval_thread.h"
 
 namespace lstmd::server {
 
@@ -23,8 +23,6 @@ class RepositoryWatcher {
  public:
   // `engine` outlives it, and has loaded what it is to load at the start. With an infinite interval only Look looks.
   RepositoryWatcher(Engine* engine, std::string repository, absl::Duration interval);
-  // Waits for a look, and a load, that is under way.
-  ~RepositoryWatcher();
 
   // One look. Blocks while it loads. One thread at a time.
   void Look();
@@ -36,7 +34,6 @@ class RepositoryWatcher {
     bool tried = false;  // with these files
   };
 
-  void Loop(absl::Duration interval);
   // Whether `version` is served from now on, or never to be.
   void Serve(const std::string& name, int64_t version);
 
@@ -47,10 +44,7 @@ class RepositoryWatcher {
   std::set<std::string> served_;  // names that were ever ready
   bool unreadable_ = false;
 
-  Mutex mutex_;
-  CondVar stop_;
-  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
-  std::thread thread_;
+  std::optional<IntervalThread> thread_;
 };
 
 }  // namespace lstmd::server

@@ -150,29 +150,11 @@ v1::Load LoadOf(const Moment& before, const Moment& now) {
 
 History::History(const Context& context) : context_(context) {
   Sample();
-  thread_ = std::thread([this] { Run(); });
-}
-
-History::~History() {
-  {
-    MutexLock lock(&mutex_);
-    stopping_ = true;
-  }
-  stop_.SignalAll();
-  thread_.join();
-}
-
-void History::Run() {
-  absl::Time next = absl::Now();
-  for (;;) {
-    next = std::max(next + kSecond, absl::Now());
-    {
-      MutexLock lock(&mutex_);
-      while (!stopping_ && absl::Now() < next) stop_.WaitFor(&mutex_, next - absl::Now());
-      if (stopping_) return;
-    }
+  thread_.emplace(kSecond, [this, next = absl::Now() + kSecond]() mutable {
     Sample();
-  }
+    next = std::max(next + kSecond, absl::Now());
+    return next - absl::Now();
+  });
 }
 
 void History::Sample() {

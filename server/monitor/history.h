@@ -3,11 +3,12 @@
 #define LSTMD_SERVER_MONITOR_HISTORY_H_
 
 #include <deque>
-#include <thread>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "absl/time/time.h"
+#include "engine/interval_thread.h"
 #include "engine/model_counters.h"
 #include "engine/mutex.h"
 #include "lstmd/v1/admin_service.pb.h"
@@ -40,7 +41,6 @@ class History {
 
   // Takes a point every second from the start on. `context` outlives it.
   explicit History(const Context& context);
-  ~History();
 
   // Takes a point at once: what the thread does every second.
   void Sample();
@@ -50,15 +50,11 @@ class History {
   void FillRecent(v1::ServerStats* stats) const;
 
  private:
-  void Run();
-
   const Context& context_;
   mutable Mutex mutex_;
-  CondVar stop_;
-  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::deque<Moment> moments_ ABSL_GUARDED_BY(mutex_);  // the last kWindow + 1
   std::deque<v1::StatsPoint> points_ ABSL_GUARDED_BY(mutex_);
-  std::thread thread_;  // last: it uses all the others
+  std::optional<IntervalThread> thread_;  // from the first sample on
 };
 
 }  // namespace lstmd::server
