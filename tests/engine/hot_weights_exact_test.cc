@@ -116,7 +116,9 @@ TEST_P(HotWeightsExactTest, OutputsChangeAtOneStepAndGoOnFromTheSameState) {
           ASSERT_TRUE(sink.Wait(works[i]).ok()) << sink.Wait(works[i]);
           const size_t session = static_cast<size_t>(t * kSessionsOfAThread) + i % kSessionsOfAThread;
           recorded[session].push_back({jobs[i]->output, works[i]->result_version});
-          if (was_updated) ASSERT_EQ(works[i]->result_version, 2) << "submitted after the update";
+          if (was_updated) {
+            ASSERT_EQ(works[i]->result_version, 2) << "submitted after the update";
+          }
         }
         if (next < kBefore && next + kInFlight >= kBefore) ++warm;
         after += was_updated ? 1 : 0;

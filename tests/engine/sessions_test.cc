@@ -337,7 +337,9 @@ TEST_F(SessionsTest, PagesHoldWhileSessionsComeAndGo) {
     for (const SessionInfo& info : page->items) seen.push_back(info.id);
     token = page->next_token;
     // The one that the token names goes, new ones come.
-    if (!token.empty()) ASSERT_TRUE(engine_->DeleteSession("m", seen.back()).ok());
+    if (!token.empty()) {
+      ASSERT_TRUE(engine_->DeleteSession("m", seen.back()).ok());
+    }
     NewSession(absl::StrCat("new", page_number++));
   } while (!token.empty());
   EXPECT_TRUE(std::is_sorted(seen.begin(), seen.end()));
