@@ -77,6 +77,7 @@ absl::Status FaultLoad::Start() {
 
 void FaultLoad::SendNext(uint32_t s) {
   Session& session = sessions_[s];
+  std::lock_guard<std::mutex> in_order(session.sending);
   float input;
   {
     std::lock_guard<std::mutex> lock(mutex_);

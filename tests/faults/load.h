@@ -51,6 +51,7 @@ class FaultLoad {
 
  private:
   struct Session {
+    std::mutex sending;  // from the choice of a step's input until it is sent: inputs go out in order
     uint32_t handle = 0;
     client::ResumableStream* stream = nullptr;
     uint64_t sent = 0;
