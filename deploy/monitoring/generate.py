@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes dashboard, alert rules and documentation of the metrics out of server/monitor/metrics.inc.
 
-generate.py [--check]. Writes METRICS.md, lstmd-dashboard.json and lstmd-alerts.yml beside itself; with --check it only
-says whether they are as it would write them. An expression with a metric or label that the table does not have is an
+Writes METRICS.md, lstmd-dashboard.json and lstmd-alerts.yml beside itself; with --check it only says whether they are as
+it would write them. An expression with a metric or label that the table does not have is an
 error, so that what people look at cannot drift from what is served. Nothing but the standard library is needed.
 """
+import argparse
 import json
 import pathlib
 import re
@@ -143,6 +144,8 @@ ROWS = [
         ("Connections", "short", [(f"sum(lstmd_connections{{{SELECT}}})", "open"), (f"sum(lstmd_max_connections{{{SELECT}}})", "most")], "line"),
         ("Open calls", "short", [(f"sum(lstmd_open_calls{{{SELECT}}})", "open"), (f"sum(lstmd_max_calls{{{SELECT}}})", "most"),
                                  (f"sum(lstmd_max_streams{{{SELECT}}})", "most streams")], "line"),
+        ("Messages that have not come whole", "bytes", [(f"sum(lstmd_unfinished_bytes{{{SELECT}}})", "held"),
+                                                        (f"sum(lstmd_max_unfinished_bytes{{{SELECT}}})", "most")], "line"),
         ("Connections cut", "ops", [(rate("lstmd_connections_cut_total", SELECT, "bound"), "{{bound}}")], "line"),
         ("Share of the memory limit", "percentunit", [(f"process_resident_memory_bytes{{{SELECT}}} / (lstmd_memory_limit_bytes{{{SELECT}}} > 0)", "{{instance}}")], "line"),
         ("Refused by quota", "ops", [(rate("lstmd_tenant_refusals_total", SELECT, "tenant, bound"), "{{tenant}} {{bound}}")], "line"),
@@ -283,7 +286,10 @@ def documentation(rows):
     return "\n".join(line for line in lines if line is not None) + "\n"
 
 
-def main(arguments):
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing, and fail where something would be written")
+    arguments = parser.parse_args()
     rows = read_table()
     check = Checker(rows)
     outputs = {"METRICS.md": documentation(rows), "lstmd-alerts.yml": alerts(check),
@@ -293,7 +299,7 @@ def main(arguments):
     if unused:
         sys.exit(f"in no panel and no alert: {', '.join(unused)}")
     stale = [name for name, text in outputs.items() if not (HERE / name).exists() or (HERE / name).read_text() != text]
-    if "--check" in arguments:
+    if arguments.check:
         if stale:
             sys.exit(f"not as generate.py writes them: {', '.join(stale)}; run deploy/monitoring/generate.py")
         print(f"{len(rows)} metrics, {sum(len(row) for _, _, row in ROWS)} panels, {len(ALERTS)} alerts: all agree")
@@ -304,4 +310,4 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

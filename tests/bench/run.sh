@@ -27,6 +27,10 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
+if [ ${#only[@]} != 0 ] && ! [[ ,${only[1]} =~ ^(,(engine|wire|scaling|parts))+$ ]]; then
+  echo "run.sh: --only: got '${only[1]}', want some of engine,wire,scaling,parts" >&2
+  exit 2
+fi
 if [ -z "$results" ]; then
   results=build/bench/RESULTS.md
   if [ "$mode" = full ] && [ ${#only[@]} = 0 ]; then results=tests/bench/RESULTS.md; fi
