@@ -51,30 +51,29 @@ int64_t NewestServer() {
   }
 }
 
-std::vector<Connection> ListConnections(int64_t server) {
-  std::vector<Connection> connections;
+std::vector<Socket> ListSockets(int64_t server) {
+  std::vector<Socket> sockets;
   int64_t next = 0;
   while (true) {
     const Json page = Parse(grpc_channelz_get_server_sockets(server, next, 500));
-    if (!page.is_object() || !page.contains("socketRef") || page["socketRef"].empty()) return connections;
+    if (!page.is_object() || !page.contains("socketRef") || page["socketRef"].empty()) return sockets;
     for (const Json& socket : page["socketRef"]) {
       const std::string name = Text(socket, "name");
       const size_t peer = name.rfind(' ');
       const int64_t id = Number(socket, "socketId");
-      connections.push_back({id, peer == name.npos ? name : name.substr(peer + 1)});
+      sockets.push_back({id, peer == name.npos ? name : name.substr(peer + 1)});
       next = std::max(next, id + 1);
     }
-    if (IsLastPage(page)) return connections;
+    if (IsLastPage(page)) return sockets;
   }
 }
 
-uint64_t OpenCalls(int64_t connection) {
-  const Json json = Parse(grpc_channelz_get_socket(connection));
-  if (!json.is_object() || !json.contains("socket") || !json["socket"].contains("data")) return 0;
+CallCounts CountCalls(int64_t socket) {
+  const Json json = Parse(grpc_channelz_get_socket(socket));
+  if (!json.is_object() || !json.contains("socket") || !json["socket"].contains("data")) return {};
   const Json& data = json["socket"]["data"];
-  const int64_t open =
-      Number(data, "streamsStarted") - Number(data, "streamsSucceeded") - Number(data, "streamsFailed");
-  return static_cast<uint64_t>(std::max<int64_t>(0, open));
+  const auto count = [&](const char* key) { return static_cast<uint64_t>(std::max<int64_t>(0, Number(data, key))); };
+  return {count("streamsStarted"), count("streamsSucceeded") + count("streamsFailed"), count("messagesReceived")};
 }
 
 }  // namespace lstmd::server

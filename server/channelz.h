@@ -10,20 +10,26 @@
 
 namespace lstmd::server {
 
-struct Connection {
-  int64_t id = 0;     // rises with every connection
-  std::string peer;   // "ipv4:1.2.3.4:5", "unix:"
-  uint64_t open = 0;  // calls and streams, whether or not a service has heard of them
+struct Socket {
+  int64_t id = 0;    // rises with every connection
+  std::string peer;  // "ipv4:1.2.3.4:5", "unix:"
+};
+
+// Calls and streams of a connection, whether or not a service has heard of them.
+struct CallCounts {
+  uint64_t started = 0;
+  uint64_t ended = 0;
+  uint64_t messages = 0;  // that have come whole
 };
 
 // The id of the gRPC server that this process built last; 0: it has built none.
 int64_t NewestServer();
 
-// By age, with `open` 0.
-std::vector<Connection> ListConnections(int64_t server);
+// By age.
+std::vector<Socket> ListSockets(int64_t server);
 
-// 0 also where the connection is gone.
-uint64_t OpenCalls(int64_t connection);
+// 0 also where the socket is gone.
+CallCounts CountCalls(int64_t socket);
 
 }  // namespace lstmd::server
 

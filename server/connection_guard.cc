@@ -1,20 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/connection_guard.h"
 
-#include <arpa/inet.h>
-#include <dirent.h>
 #include <malloc.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 
 #include <algorithm>
-#include <queue>
-#include <set>
 #include <utility>
 
-#include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
-#include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/time/clock.h"
 #include "engine/memory_budget.h"
@@ -28,114 +20,20 @@ namespace {
 constexpr absl::Duration kInterval = absl::Seconds(1);
 constexpr absl::Duration kGlance = absl::Milliseconds(20);
 constexpr uint64_t kGrowth = 16 << 20;
+// One that finds who is filling up memory takes longer: it comes upon growth, and now and then for those who are slow.
+constexpr absl::Duration kThoroughInterval = absl::Seconds(5);
 // After a cut the next look comes so soon: where one came from there are more.
 constexpr absl::Duration kAfterCut = absl::Milliseconds(5);
-// Connections whose calls are counted in one look, and in one upon growth.
+// Connections whose calls are counted in a look, and in a thorough one.
 constexpr size_t kCounted = 128;
-constexpr size_t kCountedUponGrowth = 2048;
-// A call that has begun and said nothing yet, measured with room to spare.
-constexpr uint64_t kCallBytes = 16 << 10;
-
-// The address of the other end as gRPC writes it, "" where there is none.
-std::string PeerOf(int fd) {
-  sockaddr_storage address = {};
-  socklen_t size = sizeof address;
-  if (getpeername(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) return "";
-  char text[INET6_ADDRSTRLEN] = "";
-  if (address.ss_family == AF_INET) {
-    const auto& v4 = reinterpret_cast<const sockaddr_in&>(address);
-    inet_ntop(AF_INET, &v4.sin_addr, text, sizeof text);
-    return absl::StrCat("ipv4:", text, ":", ntohs(v4.sin_port));
-  }
-  if (address.ss_family != AF_INET6) return "";
-  const auto& v6 = reinterpret_cast<const sockaddr_in6&>(address);
-  if (IN6_IS_ADDR_V4MAPPED(&v6.sin6_addr)) {
-    inet_ntop(AF_INET, &v6.sin6_addr.s6_addr[12], text, sizeof text);
-    return absl::StrCat("ipv4:", text, ":", ntohs(v6.sin6_port));
-  }
-  inet_ntop(AF_INET6, &v6.sin6_addr, text, sizeof text);
-  return absl::StrCat("ipv6:[", text, "]:", ntohs(v6.sin6_port));
-}
-
-// Resets the connection: what has arrived and was not read is lost too, unlike after shutdown(), so that not one more
-// call comes of it. gRPC sees the end, and lets go of all that belongs to it.
-void Reset(int fd) {
-  sockaddr none = {};
-  none.sa_family = AF_UNSPEC;
-  if (connect(fd, &none, sizeof none) != 0) shutdown(fd, SHUT_RDWR);
-}
-
-// Should a descriptor have become another connection's in between, that client connects again.
-void ResetAll(const std::set<std::string>& peers) {
-  DIR* const folder = opendir("/proc/self/fd");
-  if (folder == nullptr) return;
-  while (const dirent* entry = readdir(folder)) {
-    int fd = -1;
-    if (absl::SimpleAtoi(entry->d_name, &fd) && peers.count(PeerOf(fd)) > 0) Reset(fd);
-  }
-  closedir(folder);
-}
-
-bool IsTcp(const Connection& connection) { return absl::StartsWith(connection.peer, "ip"); }
-
-std::string HostOf(const Connection& connection) { return connection.peer.substr(0, connection.peer.rfind(':')); }
-
-// Marks the newest connections of the hosts that have the most, until `count` are left.
-void MarkTooMany(const std::vector<Connection>& connections, size_t count, std::vector<bool>* marked) {
-  size_t left = 0;
-  std::unordered_map<std::string, std::vector<size_t>> hosts;
-  for (size_t i = 0; i < connections.size(); ++i) {
-    if (!(*marked)[i] && IsTcp(connections[i])) {
-      hosts[HostOf(connections[i])].push_back(i);
-      ++left;
-    }
-  }
-  const auto fewer = [](const std::vector<size_t>* a, const std::vector<size_t>* b) { return a->size() < b->size(); };
-  std::priority_queue<std::vector<size_t>*, std::vector<std::vector<size_t>*>, decltype(fewer)> order(fewer);
-  for (auto& [host, its] : hosts) order.push(&its);
-  for (; left > count; --left) {
-    std::vector<size_t>* const most = order.top();
-    order.pop();
-    (*marked)[most->back()] = true;
-    most->pop_back();
-    order.push(most);
-  }
-}
-
-// Marks those with the most calls, until no more than `calls` are left.
-void MarkBusiest(const std::vector<Connection>& connections, uint64_t calls, std::vector<bool>* marked) {
-  uint64_t open = 0;
-  std::vector<size_t> order;
-  for (size_t i = 0; i < connections.size(); ++i) {
-    if ((*marked)[i] || !IsTcp(connections[i])) continue;
-    open += connections[i].open;
-    order.push_back(i);
-  }
-  if (open <= calls) return;
-  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
-    return connections[a].open != connections[b].open ? connections[a].open > connections[b].open : a > b;
-  });
-  for (const size_t i : order) {
-    if (open <= calls) return;
-    (*marked)[i] = true;
-    open -= connections[i].open;
-  }
-}
+constexpr size_t kThoroughlyCounted = 2048;
+// What gRPC has read it makes calls of, whoever is cut meanwhile. So for a while after a host was too much, its
+// connections that have not ended a call yet, and have more than this waiting to be read, are cut before it is.
+constexpr absl::Duration kFlooding = absl::Seconds(1);
+constexpr uint64_t kMostUnread = 16 << 10;
+constexpr uint64_t kWorthTrimming = 8 << 20;
 
 }  // namespace
-
-uint64_t CallsFor(uint64_t memory_limit) {
-  constexpr uint64_t kFewest = 1024;
-  constexpr uint64_t kMost = 1 << 20;
-  return memory_limit == 0 ? kMost : std::clamp(memory_limit / 4 / kCallBytes, kFewest, kMost);
-}
-
-uint64_t StreamsFor(uint64_t memory_limit) {
-  constexpr uint64_t kStreamBytes = 128 << 10;  // the transport's windows both ways, and a reply
-  constexpr uint64_t kFewest = 256;
-  constexpr uint64_t kMost = 20'000;
-  return memory_limit == 0 ? kMost : std::clamp(memory_limit / 2 / kStreamBytes, kFewest, kMost);
-}
 
 uint64_t RoomForConnections() {
   constexpr uint64_t kOthers = 128;  // models, stores, logs, and connections on their way out
@@ -146,27 +44,6 @@ uint64_t RoomForConnections() {
   return limit.rlim_cur > 2 * kOthers ? limit.rlim_cur - kOthers : limit.rlim_cur / 2;
 }
 
-std::vector<Cut> ChooseCuts(const std::vector<Connection>& connections, const ConnectionBounds& bounds) {
-  std::vector<Cut> cuts;
-  std::vector<bool> marked(connections.size(), false);
-  std::vector<bool> cut = marked;
-  const auto take = [&](CutReason reason) {
-    for (size_t i = 0; i < connections.size(); ++i) {
-      if (marked[i] && !cut[i]) cuts.push_back({connections[i], reason});
-    }
-    cut = marked;
-  };
-  for (size_t i = 0; i < connections.size(); ++i) {
-    marked[i] = IsTcp(connections[i]) && connections[i].open > bounds.max_streams_per_connection;
-  }
-  take(CutReason::kStreams);
-  MarkTooMany(connections, bounds.max_connections, &marked);
-  take(CutReason::kConnections);
-  MarkBusiest(connections, bounds.max_calls, &marked);
-  take(CutReason::kCalls);
-  return cuts;
-}
-
 ConnectionGuard::ConnectionGuard(ConnectionBounds bounds, int64_t server, ConnectionCounters* counters)
     : bounds_(bounds), server_(server), counters_(*counters), held_(ResidentBytes()), thread_(kGlance, [this] {
         return Glance();
@@ -174,79 +51,137 @@ ConnectionGuard::ConnectionGuard(ConnectionBounds bounds, int64_t server, Connec
 
 absl::Duration ConnectionGuard::Glance() {
   since_ += kGlance;
+  since_thorough_ += kGlance;
   const uint64_t now = ResidentBytes();
   held_ = std::min(held_, now);
-  const bool grown = now >= held_ + kGrowth;
-  const bool quiet = !cut_ && !grown;
+  const bool quiet = found_ == Found::kNothing && now < held_ + kGrowth;
   if (quiet && since_ < kInterval) return kGlance;
   since_ = absl::ZeroDuration();
   held_ = now;
-  cut_ = Look(quiet ? kCounted : kCountedUponGrowth);
-  if (cut_) {
+  const bool thorough = !quiet || since_thorough_ >= kThoroughInterval;
+  if (thorough) since_thorough_ = absl::ZeroDuration();
+  found_ = Look(thorough);
+  if (found_ == Found::kCuts) {
     trim_ = true;
     return kAfterCut;
   }
-  if (trim_ && quiet) {
-    // The allocator keeps what the connections that were cut held: then the next flood would not show as growth.
-    trim_ = false;
-    malloc_trim(0);
-  }
+  if (trim_ && quiet) Trim();
   return kGlance;
 }
 
-bool ConnectionGuard::Look(size_t counted) {
-  std::vector<Connection> connections = ListConnections(server_);
-  counted = std::min(connections.size(), counted);
-  auto at = std::lower_bound(connections.begin(), connections.end(), next_,
-                             [](const Connection& one, int64_t id) { return one.id < id; });
+void ConnectionGuard::Trim() {
+  // The allocator keeps what it was given back: then the next flood would not show as growth.
+  const uint64_t before = ResidentBytes();
+  malloc_trim(0);
+  held_ = ResidentBytes();
+  trim_ = !leaving_.empty() || before > held_ + kWorthTrimming;
+}
+
+std::vector<Connection> ConnectionGuard::List(size_t counted) {
+  const std::vector<Socket> sockets = ListSockets(server_);
+  counted = std::min(sockets.size(), counted);
+  auto at = std::lower_bound(sockets.begin(), sockets.end(), next_,
+                             [](const Socket& one, int64_t id) { return one.id < id; });
   for (size_t i = 0; i < counted; ++i, ++at) {
-    if (at == connections.end()) at = connections.begin();
-    open_[at->id] = OpenCalls(at->id);
+    if (at == sockets.end()) at = sockets.begin();
+    CallTrack& track = tracks_[at->id];
+    track.Count(CountCalls(at->id), absl::Now());
+    if (const auto peer = peers_.find(at->peer); peer != peers_.end()) track.Receive(peer->second.received);
     next_ = at->id + 1;
   }
-  std::unordered_map<int64_t, uint64_t> known;
-  uint64_t calls = 0;
-  for (Connection& connection : connections) {
-    const auto it = open_.find(connection.id);
-    if (it == open_.end()) continue;
-    known.insert(*it);
-    connection.open = it->second;
-    calls += it->second;
-  }
-  open_ = std::move(known);
-  counters_.connections.Set(static_cast<int64_t>(connections.size()));
-  counters_.calls.Set(static_cast<int64_t>(calls));
-
-  // Those that were cut bring nothing more, and go when gRPC has taken down their calls: they count no more.
-  const size_t all = connections.size();
+  std::vector<Connection> connections;
+  std::unordered_map<int64_t, CallTrack> tracks;
   std::unordered_set<int64_t> leaving;
-  std::set<std::string> peers;
-  const auto is_leaving = [&](const Connection& one) {
-    if (leaving_.count(one.id) == 0) return false;
-    leaving.insert(one.id);
-    peers.insert(one.peer);
-    return true;
-  };
-  connections.erase(std::remove_if(connections.begin(), connections.end(), is_leaving), connections.end());
-  const std::vector<Cut> cuts = ChooseCuts(connections, bounds_);
+  leaving_peers_.clear();
+  uint64_t calls = 0;
+  uint64_t unfinished = 0;
+  for (const Socket& socket : sockets) {
+    Connection one = {socket.id, socket.peer};
+    if (const auto it = tracks_.find(socket.id); it != tracks_.end()) {
+      one.open = it->second.open();
+      one.lasting = it->second.lasting();
+      one.fresh = it->second.fresh();
+      one.unfinished = it->second.unfinished();
+      calls += one.open;
+      unfinished += one.unfinished;
+      tracks.insert(*it);
+    }
+    if (leaving_.count(socket.id) > 0) {
+      leaving.insert(socket.id);
+      leaving_peers_.insert(socket.peer);
+    } else {
+      connections.push_back(std::move(one));
+    }
+  }
+  tracks_ = std::move(tracks);
+  leaving_ = std::move(leaving);
+  counters_.connections.Set(static_cast<int64_t>(sockets.size()));
+  counters_.calls.Set(static_cast<int64_t>(calls));
+  counters_.unfinished.Set(static_cast<int64_t>(unfinished));
+  return connections;
+}
+
+ConnectionGuard::Found ConnectionGuard::Look(bool thorough) {
+  peers_.clear();
+  if (thorough) peers_ = TcpPeers();
+  const std::vector<Connection> connections = List(thorough ? kThoroughlyCounted : kCounted);
+  std::vector<Cut> cuts = ChooseCuts(connections, bounds_);
   for (const Cut& cut : cuts) {
-    leaving.insert(cut.connection.id);
-    peers.insert(cut.connection.peer);
+    if (cut.reason == CutReason::kStreams || cut.reason == CutReason::kCalls) {
+      flooding_[HostOf(cut.connection.peer)] = absl::Now() + kFlooding;
+    }
+  }
+  if (cuts.empty()) cuts = ChooseFlooding(connections);
+  CutAll(cuts);
+  if (!cuts.empty()) {
+    Say(cuts, connections.size());
+    return Found::kCuts;
+  }
+  const bool suspects = counters_.calls.value() > static_cast<int64_t>(bounds_.max_calls) || !flooding_.empty() ||
+                        std::any_of(connections.begin(), connections.end(), [this](const Connection& one) {
+                          return IsTcp(one.peer) && one.open > bounds_.max_streams_per_connection;
+                        });
+  return suspects ? Found::kSuspects : Found::kNothing;
+}
+
+std::vector<Cut> ConnectionGuard::ChooseFlooding(const std::vector<Connection>& connections) const {
+  std::vector<Cut> cuts;
+  for (const Connection& one : connections) {
+    if (!one.fresh || flooding_.count(HostOf(one.peer)) == 0) continue;
+    const auto peer = peers_.find(one.peer);
+    if (peer != peers_.end() && peer->second.unread > kMostUnread) cuts.push_back({one, CutReason::kStreams});
+  }
+  return cuts;
+}
+
+void ConnectionGuard::CutAll(const std::vector<Cut>& cuts) {
+  for (auto it = flooding_.begin(); it != flooding_.end();) {
+    it = it->second < absl::Now() ? flooding_.erase(it) : std::next(it);
+  }
+  for (const Cut& cut : cuts) {
+    leaving_.insert(cut.connection.id);
+    leaving_peers_.insert(cut.connection.peer);
     counters_.cut[static_cast<size_t>(cut.reason)].Add(1);
   }
-  leaving_ = std::move(leaving);
-  if (!peers.empty()) ResetAll(peers);
-  if (cuts.empty()) return false;
-  unsaid_ += cuts.size();
-  if (const absl::Time now = absl::Now(); now - said_ >= kInterval) {
-    const Cut& first = cuts.front();
-    spdlog::warn("{} connections cut of {} with {} open calls; that of {} with {} calls, for --{}", unsaid_, all, calls,
-                 Printable(first.connection.peer), first.connection.open,
-                 absl::StrReplaceAll(kCutReasons[static_cast<size_t>(first.reason)], {{"_", "-"}}));
-    unsaid_ = 0;
-    said_ = now;
+  // Also once more those of before: what they sent on their way in may have come since.
+  if (leaving_peers_.empty()) return;
+  if (peers_.empty()) peers_ = TcpPeers();
+  for (const std::string& peer : leaving_peers_) {
+    if (const auto it = peers_.find(peer); it != peers_.end()) ResetPeer(it->second.fd, peer);
   }
-  return true;
+}
+
+void ConnectionGuard::Say(const std::vector<Cut>& cuts, size_t connections) {
+  unsaid_ += cuts.size();
+  const absl::Time now = absl::Now();
+  if (now - said_ < kInterval) return;
+  const Cut& first = cuts.front();
+  spdlog::warn("{} connections cut of {} with {} open calls; that of {} with {} calls and {} KiB unfinished, for --{}",
+               unsaid_, connections, counters_.calls.value(), Printable(first.connection.peer), first.connection.open,
+               first.connection.unfinished >> 10,
+               absl::StrReplaceAll(kCutReasons[static_cast<size_t>(first.reason)], {{"_", "-"}}));
+  unsaid_ = 0;
+  said_ = now;
 }
 
 }  // namespace lstmd::server

@@ -19,43 +19,20 @@
 #include "absl/time/time.h"
 #include "engine/counters.h"
 #include "engine/interval_thread.h"
-#include "server/channelz.h"
+#include "server/connection_cuts.h"
+#include "server/tcp_peers.h"
 
 namespace lstmd::server {
-
-struct ConnectionBounds {
-  uint64_t max_connections = 10'000;
-  uint64_t max_streams_per_connection = 256;
-  // Calls and streams open on all connections. 0: as CallsFor has it.
-  uint64_t max_calls = 0;
-};
-
-// So many open calls that they take no more than a quarter of `memory_limit` (0: none).
-uint64_t CallsFor(uint64_t memory_limit);
-// So many streams that their replies, where nobody reads them, take no more than half of it; at most 20,000.
-uint64_t StreamsFor(uint64_t memory_limit);
 
 // Lets the process have as many files as the system allows it, and returns how many connections there is room for: when
 // there is none left, gRPC stops to listen.
 uint64_t RoomForConnections();
 
-// Why a connection is cut: it is one too many, has too many calls open, or all together have and it has the most.
-enum class CutReason : uint8_t { kConnections, kStreams, kCalls };
-constexpr std::array<const char*, 3> kCutReasons = {"max_connections", "max_streams_per_connection", "max_calls"};
-
-struct Cut {
-  Connection connection;
-  CutReason reason{};
-};
-
-// Which of `connections`, by age, are to be cut so that the bounds hold. Of those that are too many, the newest of the
-// address with the most; of those that have too many calls, the ones with the most, and of equals the newest.
-std::vector<Cut> ChooseCuts(const std::vector<Connection>& connections, const ConnectionBounds& bounds);
-
 // For those that watch the server.
 struct ConnectionCounters {
   Gauge connections;  // at the last look
   Gauge calls;        // open on them
+  Gauge unfinished;   // bytes of messages that have not come whole, when memory grew last
   std::array<Counter, kCutReasons.size()> cut;
 };
 
@@ -66,24 +43,37 @@ class ConnectionGuard {
   ConnectionGuard(ConnectionBounds bounds, int64_t server, ConnectionCounters* counters);
 
  private:
+  enum class Found : uint8_t { kNothing, kSuspects, kCuts };
+
   // Looks, if memory has grown or it is time. Returns when to glance again.
   absl::Duration Glance();
-  // Looks at all connections, and counts the calls of so many of them; the others have their turn in the next look.
-  // Returns whether any was cut.
-  bool Look(size_t counted);
+  // Looks at all connections. `thorough`: also at what they have received.
+  Found Look(bool thorough);
+  // All connections but those that were cut. Counts the calls of so many of them; the others have their turn next.
+  std::vector<Connection> List(size_t counted);
+  // Those that were not to be cut, and will be too much once they are read.
+  std::vector<Cut> ChooseFlooding(const std::vector<Connection>& connections) const;
+  void CutAll(const std::vector<Cut>& cuts);
+  void Say(const std::vector<Cut>& cuts, size_t connections);
+  // Gives memory back that cut connections held, as long as there is some.
+  void Trim();
 
   const ConnectionBounds bounds_;
   const int64_t server_;
   ConnectionCounters& counters_;
   uint64_t unsaid_ = 0;  // connections that were cut since a line was logged
   absl::Time said_ = absl::InfinitePast();
-  int64_t next_ = 0;                            // where the next look at single connections begins
-  std::unordered_set<int64_t> leaving_;         // cut, and not yet gone
-  std::unordered_map<int64_t, uint64_t> open_;  // calls of each connection when it was looked at last
-  uint64_t held_;                               // resident bytes, the least since the last look
-  absl::Duration since_;                        // the last look, in glances
-  bool cut_ = false;                            // in the last look
-  bool trim_ = false;                           // memory of what was cut is to be given back
+  int64_t next_ = 0;                                      // where the next look at single connections begins
+  std::unordered_map<int64_t, CallTrack> tracks_;         // of connections
+  std::unordered_set<int64_t> leaving_;                   // cut, and not yet gone
+  std::unordered_set<std::string> leaving_peers_;         // theirs
+  std::unordered_map<std::string, TcpPeer> peers_;        // at the last look at bytes
+  std::unordered_map<std::string, absl::Time> flooding_;  // hosts of which one was cut for its calls, and until when
+  uint64_t held_;                                         // resident bytes, the least since the last look
+  absl::Duration since_;                                  // the last look, in glances
+  absl::Duration since_thorough_;                         // the last thorough one
+  Found found_ = Found::kNothing;                         // in the last look
+  bool trim_ = false;                                     // memory of what was cut is to be given back
   IntervalThread thread_;
 };
 

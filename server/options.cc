@@ -127,6 +127,11 @@ void AddFlags(CLI::App* app, ServerOptions* options) {
            "Calls and streams open at a time on all connections, whether or not their message has come; above it the "
            "connections with the most are cut. 0: what fits into a quarter of --memory-limit")
       ->check(CLI::Range(0, 1 << 24));
+  bounds
+      .Add("--max-unfinished-bytes", &options->connections.max_unfinished_bytes,
+           "Bytes of messages that have not come whole, on all connections; above it the connections with the most are "
+           "cut. 0: a quarter of --memory-limit, and at least one message of --max-message-size")
+      ->check(CLI::NonNegativeNumber);
   bounds.AddDuration("--max-connection-idle", &options->max_connection_idle,
                      "Close a connection without a call for this long; 0: never");
   bounds.AddDuration("--max-connection-age", &options->max_connection_age,

@@ -189,14 +189,21 @@ absl::Status RunningServer::LoadModels(const ServerOptions& options) {
 absl::Status RunningServer::Listen(const ServerOptions& options, const Transport& transport) {
   connection_bounds_ = options.connections;
   if (connection_bounds_.max_calls == 0) connection_bounds_.max_calls = CallsFor(options.engine.memory_limit);
+  if (connection_bounds_.max_unfinished_bytes == 0) {
+    connection_bounds_.max_unfinished_bytes =
+        UnfinishedFor(options.engine.memory_limit, options.limits.max_message_bytes);
+  }
   const uint64_t room = RoomForConnections();
   if (room < connection_bounds_.max_connections) {
     spdlog::warn("room for {} connections: the limit of open files is low", room);
     connection_bounds_.max_connections = room;
   }
-  spdlog::info("at most {} connections with {} calls each, {} calls and {} streams in all, {} MiB of memory",
-               connection_bounds_.max_connections, connection_bounds_.max_streams_per_connection,
-               connection_bounds_.max_calls, context_.limits.max_streams, options.engine.memory_limit >> 20);
+  spdlog::info(
+      "at most {} connections with {} calls each, {} calls and {} streams in all, {} MiB of unfinished messages, {} "
+      "MiB of "
+      "memory",
+      connection_bounds_.max_connections, connection_bounds_.max_streams_per_connection, connection_bounds_.max_calls,
+      context_.limits.max_streams, connection_bounds_.max_unfinished_bytes >> 20, options.engine.memory_limit >> 20);
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;

@@ -147,6 +147,8 @@ void AddProgram(const v1::ServerStats& stats, absl::Duration collect, Families* 
   families->Set("lstmd_max_connections", {}, static_cast<double>(connections.max_connections()));
   families->Set("lstmd_open_calls", {}, static_cast<double>(connections.calls()));
   families->Set("lstmd_max_calls", {}, static_cast<double>(connections.max_calls()));
+  families->Set("lstmd_unfinished_bytes", {}, static_cast<double>(connections.unfinished_bytes()));
+  families->Set("lstmd_max_unfinished_bytes", {}, static_cast<double>(connections.max_unfinished_bytes()));
   families->Set("lstmd_max_streams", {}, static_cast<double>(stats.max_streams()));
   families->Set("lstmd_memory_limit_bytes", {}, static_cast<double>(stats.memory_limit()));
   for (const auto& [bound, count] : connections.cut()) {

@@ -84,6 +84,8 @@ void Fill(const ConnectionCounters& counters, const ConnectionBounds& bounds, v1
   for (size_t i = 0; i < kCutReasons.size(); ++i) (*out->mutable_cut())[kCutReasons[i]] = counters.cut[i].value();
   out->set_max_connections(bounds.max_connections);
   out->set_max_calls(bounds.max_calls);
+  out->set_unfinished_bytes(static_cast<uint64_t>(counters.unfinished.value()));
+  out->set_max_unfinished_bytes(bounds.max_unfinished_bytes);
 }
 
 }  // namespace

@@ -2,8 +2,8 @@
 """hostile.py LSTMD [--full]: clients that are malformed, slow, gone, or very many (attack.py), against a real lstmd.
 
 While they are at it, a well-behaved client steps a session and the health is asked for. Both must be answered, every
-time, a step at the third attempt at the latest, and the server's memory must stay below its bound of 1 GiB; with --full also each answer about the health must come
-within a second. Prints `N passed, N failed`.
+time, a step at the third attempt at the latest, and the server's memory must stay below its bound of 1 GiB; with --full
+also each answer about the health must come within a second. Prints `N passed, N failed`.
 """
 import argparse
 import pathlib
@@ -20,6 +20,9 @@ from http2 import Connection
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 LIMIT = 1 << 30
+# The bounds that are to stop an attack, as the log names them.
+CALLS = r"for --max-(streams-per-connection|calls)"
+CUT_FOR = {"unfinished": CALLS, "polite": CALLS, "large": "for --max-unfinished-bytes"}
 results = []
 
 
@@ -153,6 +156,8 @@ def under(server, what, full, *attack):
             took = time.monotonic() - begin
             watch.stopping.wait(2)
         watch.stopping.wait(1)
+    if attack[0] in CUT_FOR:
+        check(f"{what}: connections are cut for it", re.search(CUT_FOR[attack[0]], server.log.read_text()))
     check(f"{what}: the server lives", server.alive() and one.said, f"{one.said}, in {took:.1f} s")
     watch.report(what, full)
 
@@ -172,7 +177,7 @@ def main():
         ("calls that never end, and no limit heeded", "unfinished", 100_000 * scale, 5000),
         ("calls that never end, each connection within its limit", "polite", 100_000 * scale, 250),
         ("calls that are cancelled at once", "resets", 100_000 * scale, 5000),
-        ("large messages that lack their last byte", "large", 4 * scale, 60 << 20),
+        ("large messages that lack their last byte", "large", 6 + 34 * arguments.full, 60 << 20),
     ]
     with tempfile.TemporaryDirectory() as folder:
         server = Server(arguments.lstmd, folder, "--log-level", "warn", "--session-idle-ttl", "2s")
