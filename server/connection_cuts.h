@@ -59,8 +59,10 @@ class CallTrack {
   absl::Time newer_at_ = absl::InfinitePast();
 };
 
+constexpr int64_t kShakingHands = -1;
+
 struct Connection {
-  int64_t id = 0;
+  int64_t id = 0;    // kShakingHands: gRPC does not list it yet
   std::string peer;  // "ipv4:1.2.3.4:5", "unix:"
   uint64_t open = 0;
   uint64_t lasting = 0;
@@ -84,9 +86,10 @@ struct Cut {
   CutReason reason{};
 };
 
-// Which of `connections`, by age, are to be cut so that the bounds hold. Of those that are too many, the newest of the
-// address with the most. Of those that have too many calls that last, all; where all together have too many open, those
-// with the most, and of equals the newest: but none whose calls only are about to end. The same with bytes.
+// Which of `connections`, by age, those that shake hands last, are to be cut so that the bounds hold. Of those that are
+// too many, the newest of the address with the most. Of those that have too many calls that last, all; where all
+// together have too many open, those with the most, and of equals the newest: but none whose calls only are about to
+// end. The same with bytes.
 std::vector<Cut> ChooseCuts(const std::vector<Connection>& connections, const ConnectionBounds& bounds);
 
 }  // namespace lstmd::server

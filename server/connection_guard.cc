@@ -44,10 +44,14 @@ uint64_t RoomForConnections() {
   return limit.rlim_cur > 2 * kOthers ? limit.rlim_cur - kOthers : limit.rlim_cur / 2;
 }
 
-ConnectionGuard::ConnectionGuard(ConnectionBounds bounds, int64_t server, ConnectionCounters* counters)
-    : bounds_(bounds), server_(server), counters_(*counters), held_(ResidentBytes()), thread_(kGlance, [this] {
-        return Glance();
-      }) {}
+ConnectionGuard::ConnectionGuard(ConnectionBounds bounds, int64_t server, std::vector<int> ports,
+                                 ConnectionCounters* counters)
+    : bounds_(bounds),
+      server_(server),
+      ports_(std::move(ports)),
+      counters_(*counters),
+      held_(ResidentBytes()),
+      thread_(kGlance, [this] { return Glance(); }) {}
 
 absl::Duration ConnectionGuard::Glance() {
   since_ += kGlance;
@@ -115,7 +119,17 @@ std::vector<Connection> ConnectionGuard::List(size_t counted) {
   }
   tracks_ = std::move(tracks);
   leaving_ = std::move(leaving);
-  counters_.connections.Set(static_cast<int64_t>(sockets.size()));
+  if (!peers_.empty()) {
+    shaking_hands_ = 0;
+    std::unordered_set<std::string> listed;
+    for (const Socket& socket : sockets) listed.insert(socket.peer);
+    for (const auto& [peer, one] : peers_) {
+      if (listed.count(peer) > 0 || std::find(ports_.begin(), ports_.end(), one.port) == ports_.end()) continue;
+      connections.push_back({kShakingHands, peer});
+      ++shaking_hands_;
+    }
+  }
+  counters_.connections.Set(static_cast<int64_t>(sockets.size() + shaking_hands_));
   counters_.calls.Set(static_cast<int64_t>(calls));
   counters_.unfinished.Set(static_cast<int64_t>(unfinished));
   return connections;

@@ -38,9 +38,9 @@ struct ConnectionCounters {
 
 class ConnectionGuard {
  public:
-  // Watches the connections of `server` (channelz.h) over TCP; peers on unix sockets are left alone. `counters`
-  // outlives it.
-  ConnectionGuard(ConnectionBounds bounds, int64_t server, ConnectionCounters* counters);
+  // Watches the connections of `server` (channelz.h), which listens on `ports`; peers on unix sockets are left alone.
+  // `counters` outlives it.
+  ConnectionGuard(ConnectionBounds bounds, int64_t server, std::vector<int> ports, ConnectionCounters* counters);
 
  private:
   enum class Found : uint8_t { kNothing, kSuspects, kCuts };
@@ -50,6 +50,7 @@ class ConnectionGuard {
   // Looks at all connections. `thorough`: also at what they have received.
   Found Look(bool thorough);
   // All connections but those that were cut. Counts the calls of so many of them; the others have their turn next.
+  // Those that are shaking hands still, for TLS, are known in a thorough look only.
   std::vector<Connection> List(size_t counted);
   // Those that were not to be cut, and will be too much once they are read.
   std::vector<Cut> ChooseFlooding(const std::vector<Connection>& connections) const;
@@ -60,6 +61,7 @@ class ConnectionGuard {
 
   const ConnectionBounds bounds_;
   const int64_t server_;
+  const std::vector<int> ports_;
   ConnectionCounters& counters_;
   uint64_t unsaid_ = 0;  // connections that were cut since a line was logged
   absl::Time said_ = absl::InfinitePast();
@@ -67,7 +69,8 @@ class ConnectionGuard {
   std::unordered_map<int64_t, CallTrack> tracks_;         // of connections
   std::unordered_set<int64_t> leaving_;                   // cut, and not yet gone
   std::unordered_set<std::string> leaving_peers_;         // theirs
-  std::unordered_map<std::string, TcpPeer> peers_;        // at the last look at bytes
+  std::unordered_map<std::string, TcpPeer> peers_;        // in this look, if it is thorough
+  size_t shaking_hands_ = 0;                              // connections, in the last thorough look
   std::unordered_map<std::string, absl::Time> flooding_;  // hosts of which one was cut for its calls, and until when
   uint64_t held_;                                         // resident bytes, the least since the last look
   absl::Duration since_;                                  // the last look, in glances

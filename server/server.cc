@@ -263,7 +263,7 @@ absl::Status RunningServer::Listen(const ServerOptions& options, const Transport
     addresses_.push_back(is_unix ? address : absl::StrCat(address.substr(0, address.rfind(':')), ":", ports[i]));
   }
   if (!server_) return Unavailable("LISTEN", "cannot serve");
-  guard_ = std::make_unique<ConnectionGuard>(connection_bounds_, id, &connection_counters_);
+  guard_ = std::make_unique<ConnectionGuard>(connection_bounds_, id, std::move(ports), &connection_counters_);
   if (grpc::HealthCheckServiceInterface* health = server_->GetHealthCheckService()) {
     for (const char* service : {v1::InferenceService::service_full_name(), v1::SessionService::service_full_name(),
                                 v1::ModelService::service_full_name(), v1::AdminService::service_full_name(),

@@ -8,6 +8,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include <cstddef>
 #include <utility>
 
 #include "absl/strings/numbers.h"
@@ -15,6 +16,15 @@
 
 namespace lstmd::server {
 namespace {
+
+uint16_t LocalPort(int fd) {
+  sockaddr_storage address = {};
+  socklen_t size = sizeof address;
+  if (getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) return 0;
+  // The port is at the same place in both.
+  static_assert(offsetof(sockaddr_in, sin_port) == offsetof(sockaddr_in6, sin6_port));
+  return ntohs(reinterpret_cast<const sockaddr_in&>(address).sin_port);
+}
 
 // The address of the other end as gRPC writes it, "" where there is none.
 std::string PeerOf(int fd) {
@@ -48,6 +58,7 @@ std::unordered_map<std::string, TcpPeer> TcpPeers() {
     if (!absl::SimpleAtoi(entry->d_name, &one.fd)) continue;
     std::string peer = PeerOf(one.fd);
     if (peer.empty()) continue;
+    one.port = LocalPort(one.fd);
     int unread = 0;
     if (ioctl(one.fd, FIONREAD, &unread) == 0) one.unread = static_cast<uint64_t>(unread);
     tcp_info info = {};

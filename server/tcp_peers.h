@@ -11,6 +11,7 @@ namespace lstmd::server {
 // What the kernel knows of a TCP connection of this process.
 struct TcpPeer {
   int fd = -1;
+  uint16_t port = 0;      // this end's
   uint64_t received = 0;  // bytes, all that have arrived
   uint64_t unread = 0;    // of these
 };

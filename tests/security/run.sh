@@ -164,6 +164,18 @@ mv "$work/next.key" "$work/server.key" && mv "$work/next.pem" "$work/server.pem"
 until_row "a new certificate of another authority is served" "sunspots" ctl tls --tls-ca "$work/otherca.pem" --token-file "$work/alpha.token" models
 row "the old authority is then the wrong one" "UNAVAILABLE" "$(as alpha models)"
 
+# --- Connections that never shake hands for TLS, which gRPC does not list. ---
+start crowd --tls-cert "$work/server.pem" --tls-key "$work/server.key" --max-connections 20
+silent=()
+for _ in $(seq 60); do
+  exec {descriptor}<>"/dev/tcp/127.0.0.1/$(sed 's/.*://' "$work/crowd.address")" && silent+=("$descriptor")
+done
+cut() { ctl crowd --tls-ca "$work/otherca.pem" --json top --once | grep -o '"cut":{[^}]*' | sed -n 's/.*"max_connections":"\([0-9]*\).*/\1/p'; }
+cut_enough() { local count; count=$(cut); [ "${count:-0}" -ge 39 ] && echo "enough: $count" || echo "only ${count:-none}"; }
+until_row "60 silent connections where 20 may be: most are cut" "enough" cut_enough
+row "a client beside them" "sunspots" "$(ctl crowd --tls-ca "$work/otherca.pem" models)"
+for descriptor in "${silent[@]}"; do exec {descriptor}>&-; done
+
 # --- Secrets. ---
 leaks=''
 for secret in "$work"/{alpha,beta,ops,old,small,wrong}.token; do
