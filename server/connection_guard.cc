@@ -151,11 +151,8 @@ ConnectionGuard::Found ConnectionGuard::Look(bool thorough) {
     Say(cuts, connections.size());
     return Found::kCuts;
   }
-  const bool suspects = counters_.calls.value() > static_cast<int64_t>(bounds_.max_calls) || !flooding_.empty() ||
-                        std::any_of(connections.begin(), connections.end(), [this](const Connection& one) {
-                          return IsTcp(one.peer) && one.open > bounds_.max_streams_per_connection;
-                        });
-  return suspects ? Found::kSuspects : Found::kNothing;
+  const bool too_many = counters_.calls.value() > static_cast<int64_t>(bounds_.max_calls);
+  return too_many || !flooding_.empty() ? Found::kSuspects : Found::kNothing;
 }
 
 std::vector<Cut> ConnectionGuard::ChooseFlooding(const std::vector<Connection>& connections) const {
