@@ -28,6 +28,7 @@
 #include "server/credit.h"
 #include "server/logging.h"
 #include "server/open_batches.h"
+#include "server/refusal_hold.h"
 #include "server/reply_times.h"
 #include "server/slow_log.h"
 #include "server/stream_registry.h"
@@ -88,6 +89,8 @@ class BidiStream : public grpc::ServerBidiReactor<Request, Response>, private Wo
   void Submit(absl::Span<Work* const> works);
   // Runs `job` on the pool of sessions; the stream lives as long. False: it will not run.
   bool RunJob(std::function<void()> job);
+  // Reads nothing as long as `refusal` is held (server/refusal_hold.h).
+  void HoldReading(const absl::Status& refusal);
   // Counts and logs a part of a message that failed.
   void ReportFailure(const absl::Status& status) const { LogFailure(Plane::kData, rpc_, status, &call_); }
   // When the message that the reader processes had arrived.
@@ -121,7 +124,7 @@ class BidiStream : public grpc::ServerBidiReactor<Request, Response>, private Wo
   // After ++busy_ in the lock that made the last change: the stream cannot end under the caller then.
   void AdvanceBusy();
   bool MayRead() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return !reading_ && !processing_ && !reads_done_ && !stopping_ && !broken_ && !finished_ &&
+    return !reading_ && !processing_ && holds_ == 0 && !reads_done_ && !stopping_ && !broken_ && !finished_ &&
            in_flight_.items < context_.limits.max_in_flight_per_stream &&
            in_flight_.bytes < context_.limits.max_message_bytes;
   }
@@ -146,6 +149,7 @@ class BidiStream : public grpc::ServerBidiReactor<Request, Response>, private Wo
   Credit writing_credit_ ABSL_GUARDED_BY(mutex_);
   int busy_ ABSL_GUARDED_BY(mutex_) = 0;  // threads in AdvanceBusy
   bool reading_ ABSL_GUARDED_BY(mutex_) = false;
+  int holds_ ABSL_GUARDED_BY(mutex_) = 0;  // each counts as pending_
   bool processing_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread::id reader_ ABSL_GUARDED_BY(mutex_);  // where Process runs
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
@@ -275,6 +279,25 @@ bool BidiStream<Request, Response>::RunJob(std::function<void()> job) {
   MutexLock lock(&mutex_);
   --pending_;
   return false;
+}
+
+template <typename Request, typename Response>
+void BidiStream<Request, Response>::HoldReading(const absl::Status& refusal) {
+  if (HoldOf(refusal) == absl::ZeroDuration()) return;
+  {
+    MutexLock lock(&mutex_);
+    ++pending_;
+    ++holds_;
+  }
+  AfterHold(refusal, [this] {
+    {
+      MutexLock lock(&mutex_);
+      --pending_;
+      --holds_;
+      ++busy_;
+    }
+    AdvanceBusy();
+  });
 }
 
 template <typename Request, typename Response>

@@ -11,14 +11,16 @@ namespace {
 
 absl::string_view View(std::string_view text) { return {text.data(), text.size()}; }
 
-absl::Status OverQuota(const std::string& tenant, std::string_view bound, std::string_view what, absl::Duration wait) {
-  return ResourceExhausted("QUOTA", absl::StrCat("tenant '", tenant, "' has used up its ", View(what)))
-      .Quota(absl::StrCat("tenant:", tenant))
-      .With("bound", bound)
-      .RetryAfter(wait);
-}
-
 }  // namespace
+
+absl::Status Tenant::OverQuota(std::string_view bound, std::string_view what, absl::Duration wait, uint64_t works) {
+  absl::Status error = ResourceExhausted("QUOTA", absl::StrCat("tenant '", name_, "' has used up its ", View(what)))
+                           .Quota(absl::StrCat("tenant:", name_))
+                           .With("bound", bound)
+                           .RetryAfter(wait);
+  SetHold(refusals_.Next(works, absl::Now()), &error);
+  return error;
+}
 
 void Tenant::SetQuota(Quota quota) {
   auto next = std::make_shared<const Quota>(std::move(quota));
@@ -36,21 +38,21 @@ absl::Status Tenant::TakeRequest() {
   if (rate <= 0) return absl::OkStatus();
   const absl::Duration wait = requests_.Take(1, rate, absl::Now());
   if (wait == absl::ZeroDuration()) return absl::OkStatus();
-  return OverQuota(name_, "requests_per_second", absl::StrCat("requests per second, ", rate), wait);
+  return OverQuota("requests_per_second", absl::StrCat("requests per second, ", rate), wait, 0);
 }
 
 absl::Status Tenant::Enter(uint64_t works, uint64_t steps) {
   const std::shared_ptr<const Quota> bounds = quota();
   if (in_flight_.fetch_add(works, std::memory_order_relaxed) + works > bounds->in_flight) {
     Leave(works);
-    return OverQuota(name_, "in_flight", absl::StrCat("steps and sequences in flight, ", bounds->in_flight),
-                     absl::Milliseconds(50));
+    return OverQuota("in_flight", absl::StrCat("steps and sequences in flight, ", bounds->in_flight),
+                     absl::Milliseconds(50), works);
   }
   if (bounds->steps_per_second <= 0) return absl::OkStatus();
   const absl::Duration wait = steps_.Take(steps, bounds->steps_per_second, absl::Now());
   if (wait == absl::ZeroDuration()) return absl::OkStatus();
   Leave(works);
-  return OverQuota(name_, "steps_per_second", absl::StrCat("steps per second, ", bounds->steps_per_second), wait);
+  return OverQuota("steps_per_second", absl::StrCat("steps per second, ", bounds->steps_per_second), wait, works);
 }
 
 std::string_view Caller::owner() const {

@@ -17,6 +17,7 @@
 #include "server/credentials_file.h"
 #include "server/quota.h"
 #include "server/rate_limiter.h"
+#include "server/refusal_hold.h"
 
 namespace lstmd::server {
 
@@ -36,14 +37,17 @@ class Tenant {
   void SetQuota(Quota quota) ABSL_LOCKS_EXCLUDED(mutex_);
   std::shared_ptr<const Quota> quota() const ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // RESOURCE_EXHAUSTED / QUOTA, with RetryInfo and QuotaFailure.
+  // RESOURCE_EXHAUSTED / QUOTA, with RetryInfo and QuotaFailure, to be held (server/refusal_hold.h).
   absl::Status TakeRequest();
   // The same; on success to be followed by Leave(works).
   absl::Status Enter(uint64_t works, uint64_t steps);
   void Leave(uint64_t works) { in_flight_.fetch_sub(works, std::memory_order_relaxed); }
 
  private:
+  absl::Status OverQuota(std::string_view bound, std::string_view what, absl::Duration wait, uint64_t works);
+
   const std::string name_;
+  RefusalPacer refusals_;
   RateLimiter requests_;
   RateLimiter steps_;
   std::atomic<uint64_t> in_flight_{0};

@@ -234,6 +234,7 @@ void OipStream::SubmitRequest(Request* request) {
   if (status.ok()) status = caller_.CheckValid();
   if (status.ok()) status = context_.engine->CheckMemory();
   if (status.ok()) status = caller_.Enter(request->works.size(), steps);
+  HoldReading(status);
   absl::InlinedVector<Work*, 4> batch;
   {
     MutexLock lock(&mutex_);

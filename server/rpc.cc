@@ -22,7 +22,7 @@ void Finish(const grpc::CallbackServerContext& call, grpc::ServerUnaryReactor* r
   RpcCounters& counters = Telemetry::Get().Rpc(rpc);
   counters.Ended(status.code());
   counters.duration.Add(ToTicks(absl::Now() - start));
-  reactor->Finish(ToGrpcStatus(status));
+  AfterHold(status, [reactor, status] { reactor->Finish(ToGrpcStatus(status)); });
 }
 
 }  // namespace

@@ -17,6 +17,7 @@
 #include "server/context.h"
 #include "server/errors.h"
 #include "server/logging.h"
+#include "server/refusal_hold.h"
 #include "server/telemetry.h"
 
 namespace lstmd::server {
@@ -44,7 +45,9 @@ template <typename Reactor>
 Reactor* RefuseStream(const grpc::CallbackServerContext& call, std::string_view rpc, const absl::Status& status) {
   class Refusal final : public Reactor {
    public:
-    explicit Refusal(const absl::Status& status) { this->Finish(ToGrpcStatus(status)); }
+    explicit Refusal(const absl::Status& status) {
+      AfterHold(status, [this, status] { this->Finish(ToGrpcStatus(status)); });
+    }
     void OnDone() override { delete this; }
   };
   LogFailure(Plane::kData, rpc, status, &call);

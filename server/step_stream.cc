@@ -112,6 +112,8 @@ void StepStream::Process() {
   Binds(request);
   handles_.Decode(frame);
   for (const StepRefusal& refusal : frame->refusals) Refuse(refusal.handle, refusal.id, refusal.seq, refusal.status);
+  // Of all works together, where one is for a quota: it comes last.
+  if (!frame->refusals.empty()) HoldReading(frame->refusals.back().status);
   if (request.unbinds_size() == 0) {
     SubmitFrame(frame);
     return;

@@ -6,6 +6,7 @@
 #include "absl/time/clock.h"
 #include "server/errors.h"
 #include "server/logging.h"
+#include "server/refusal_hold.h"
 #include "server/rpc.h"
 
 namespace lstmd::server {
@@ -75,7 +76,9 @@ void UnaryWorkCall::RunInPool(std::function<void()> job) {
   if (!context_.session_pool->Run(std::move(job))) Fail(PoolFull());
 }
 
-void UnaryWorkCall::Fail(const absl::Status& status) { End(status); }
+void UnaryWorkCall::Fail(const absl::Status& status) {
+  AfterHold(status, [this, status] { End(status); });
+}
 
 void UnaryWorkCall::OnCancel() {
   MutexLock lock(&mutex_);

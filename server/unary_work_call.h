@@ -54,7 +54,7 @@ class UnaryWorkCall : public grpc::ServerUnaryReactor, private WorkSink {
   void Run();
   // Runs `job` on the pool of sessions, where it may block, or fails the call.
   void RunInPool(std::function<void()> job);
-  // Ends the call at once. Instead of Run.
+  // Ends the call without work, a refusal for a quota after a while. Instead of Run.
   void Fail(const absl::Status& status);
 
   // One work has ended. Never two calls at a time.

@@ -143,6 +143,9 @@ void AddBenchCommand(CLI::App* app, Context* context) {
   CLI::Option* resume = bench->add_flag(
       "--resume", options->resume, "Numbered steps that survive broken connections, restarts and drains of the server");
   bench->add_flag("--unary", options->unary, "One call for each message instead of streams")->excludes(resume);
+  bench->add_flag(
+      "--keep-going", options->keep_going,
+      "Go on where a step failed, for example above a quota; otherwise its session is not stepped any more");
   bench->add_flag("--coalesce", options->coalesce, "Merge messages that wait, as the client library does by default");
   bench->footer(
       "Examples:\n"

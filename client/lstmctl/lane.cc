@@ -56,7 +56,7 @@ void Lane::Tick(size_t k, int64_t due_nanos, int64_t period_nanos) {
       ++flight.behind;
       return;
     }
-    if (flight.failed) return;
+    if (flight.failed && !options_.keep_going) return;
     Depart(&flight, due_nanos);
   }
   Send(&flight);
@@ -98,12 +98,14 @@ bool Lane::Land(Flight* flight) {
   const int64_t send_until = clock_.send_until.load(std::memory_order_relaxed);
   const bool paced = options_.rate > 0;
   // Of a server that cannot keep up, what is answered was due long ago.
-  if ((paced ? now : flight->sent_nanos) >= clock_.measure_from.load(std::memory_order_relaxed) && now <= send_until) {
+  if (!flight->failed && (paced ? now : flight->sent_nanos) >= clock_.measure_from.load(std::memory_order_relaxed) &&
+      now <= send_until) {
     counts_.steps += steps;
     ++counts_.messages;
     counts_.latency.Add(static_cast<uint64_t>(now - flight->sent_nanos));
   }
-  if (now >= send_until || flight->failed || (paced && flight->behind == 0)) {
+  const bool over = now >= send_until || (flight->failed && !options_.keep_going);
+  if (over || (paced && flight->behind == 0)) {
     counts_.unsent += std::exchange(flight->behind, 0);
     flight->busy = false;
     if (--open_flights_ == 0) idle_.SignalAll();

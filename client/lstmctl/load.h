@@ -34,8 +34,9 @@ struct LoadOptions {
   double rate = 0;              // steps a second of all sessions together; 0: as fast as answered
   uint32_t sequence = 0;        // time steps of stateless sequences that are run instead of steps in sessions; 0: steps
   bool unary = false;
-  bool coalesce = false;  // let the library merge messages that wait
-  bool resume = false;    // numbered steps over ResumableStream; steps survive what it survives
+  bool coalesce = false;    // let the library merge messages that wait
+  bool resume = false;      // numbered steps over ResumableStream; steps survive what it survives
+  bool keep_going = false;  // after errors
 };
 
 struct LoadReport {

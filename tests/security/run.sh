@@ -138,6 +138,9 @@ row "one session more" "(RESOURCE_EXHAUSTED / QUOTA" "$(as small create sunspots
 row "steps above the rate" "(RESOURCE_EXHAUSTED / QUOTA" "$(
   yes 0.9 | head -n 5000 | as small run sunspots - --outputs last; as small step sunspots/small-1 0.9)"
 
+row "a tenant that goes on above its rate" "bound steps_per_second" "$(
+  as small delete sunspots/small-1 >"$work/deleted"; as small bench --model sunspots --sessions 1 --streams 1 --seconds 1 --keep-going)"
+
 refused() { timeout 20 "$bin/lstmd" --log-level off "$@" 2>&1; echo "exit $?"; }
 row "plain text on a public address" "allow-plaintext" "$(refused --listen 0.0.0.0:0)"
 row "plain text on a public address: exit status" "exit 2" "$(refused --listen '[::]:0')"

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The files that say who may call and what they may use, and how use is counted.
+#include "absl/synchronization/notification.h"
+#include "absl/time/clock.h"
 #include "engine/errors.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -8,6 +10,7 @@
 #include "server/credentials_file.h"
 #include "server/quota.h"
 #include "server/rate_limiter.h"
+#include "server/refusal_hold.h"
 #include "server/transport.h"
 
 namespace lstmd::server {
@@ -93,6 +96,33 @@ TEST(RateLimiterTest, ALargeRequestIsTakenAndPaidAfterwards) {
   EXPECT_EQ(limiter.Take(1, 10, start + absl::Seconds(4)), absl::ZeroDuration());
 }
 
+TEST(RefusalPacerTest, HoldsLongerTheMoreIsRefused) {
+  RefusalPacer pacer;
+  const absl::Time start = absl::FromUnixSeconds(1'000'000);
+  EXPECT_EQ(pacer.Next(0, start), absl::Milliseconds(2));
+  EXPECT_EQ(pacer.Next(50, start), absl::Milliseconds(5));
+  EXPECT_EQ(pacer.Next(0, start + absl::Milliseconds(4)), absl::Milliseconds(3));
+  EXPECT_EQ(pacer.Next(UINT64_MAX, start), absl::Seconds(1));
+  EXPECT_EQ(pacer.Next(1, start), absl::Seconds(1));
+  EXPECT_EQ(pacer.Next(0, start + absl::Seconds(2)), absl::Milliseconds(2));
+}
+
+TEST(RefusalHoldTest, IsNotedInTheErrorAndRunsLater) {
+  absl::Status error = absl::ResourceExhaustedError("no");
+  EXPECT_EQ(HoldOf(error), absl::ZeroDuration());
+  EXPECT_EQ(HoldOf(absl::OkStatus()), absl::ZeroDuration());
+  bool at_once = false;
+  AfterHold(error, [&] { at_once = true; });
+  EXPECT_TRUE(at_once);
+  SetHold(absl::Milliseconds(20), &error);
+  EXPECT_EQ(HoldOf(error), absl::Milliseconds(20));
+  absl::Notification later;
+  const absl::Time start = absl::Now();
+  AfterHold(error, [&] { later.Notify(); });
+  later.WaitForNotification();
+  EXPECT_GE(absl::Now() - start, absl::Milliseconds(19));
+}
+
 TEST(TenantTest, CountsWhatIsInFlight) {
   Quota quota;
   quota.in_flight = 3;
@@ -103,6 +133,7 @@ TEST(TenantTest, CountsWhatIsInFlight) {
   EXPECT_EQ(GetCause(status).reason, "QUOTA");
   EXPECT_EQ(GetCause(status).quota_subject, "tenant:a");
   EXPECT_TRUE(GetCause(status).retry_after.has_value());
+  EXPECT_GT(HoldOf(status), absl::ZeroDuration());
   EXPECT_TRUE(tenant.Enter(1, 1).ok());
   tenant.Leave(3);
   EXPECT_TRUE(tenant.Enter(3, 3).ok());
