@@ -46,6 +46,7 @@ class CallTrack {
   uint64_t lasting() const { return older_ > counts_.ended ? older_ - counts_.ended : 0; }
   // Whether it has never ended a call.
   bool fresh() const { return counts_.ended == 0; }
+  uint64_t received() const { return bytes_; }
   // Bytes that have come since a message came whole, at least.
   uint64_t unfinished() const { return bytes_ - whole_; }
 

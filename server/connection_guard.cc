@@ -20,10 +20,15 @@ namespace {
 constexpr absl::Duration kInterval = absl::Seconds(1);
 constexpr absl::Duration kGlance = absl::Milliseconds(20);
 constexpr uint64_t kGrowth = 16 << 20;
-// One that finds who is filling up memory takes longer: it comes upon growth, and now and then for those who are slow.
+// A thorough one comes upon growth, and now and then for those who are slow.
 constexpr absl::Duration kThoroughInterval = absl::Seconds(5);
 // After a cut the next look comes so soon: where one came from there are more.
 constexpr absl::Duration kAfterCut = absl::Milliseconds(5);
+// What connections have received is looked at this often, or less, so that it takes no more than a small share of the
+// time; the calls and messages of one are counted when it has received so much.
+constexpr absl::Duration kBytesInterval = absl::Milliseconds(100);
+constexpr int kBytesShare = 50;
+constexpr uint64_t kManyBytes = 1 << 20;
 // Connections whose calls are counted in a look, and in a thorough one.
 constexpr size_t kCounted = 128;
 constexpr size_t kThoroughlyCounted = 2048;
@@ -56,15 +61,20 @@ ConnectionGuard::ConnectionGuard(ConnectionBounds bounds, int64_t server, std::v
 absl::Duration ConnectionGuard::Glance() {
   since_ += kGlance;
   since_thorough_ += kGlance;
+  since_bytes_ += kGlance;
   const uint64_t now = ResidentBytes();
   held_ = std::min(held_, now);
   const bool quiet = found_ == Found::kNothing && now < held_ + kGrowth;
-  if (quiet && since_ < kInterval) return kGlance;
-  since_ = absl::ZeroDuration();
-  held_ = now;
   const bool thorough = !quiet || since_thorough_ >= kThoroughInterval;
+  const bool bytes = thorough || since_bytes_ >= bytes_interval_;
+  const bool regular = thorough || since_ >= kInterval;
+  if (!bytes && !regular) return kGlance;
   if (thorough) since_thorough_ = absl::ZeroDuration();
-  found_ = Look(thorough);
+  if (regular) {
+    since_ = absl::ZeroDuration();
+    held_ = now;
+  }
+  found_ = Look(thorough ? kThoroughlyCounted : regular ? kCounted : 0, bytes);
   if (found_ == Found::kCuts) {
     trim_ = true;
     return kAfterCut;
@@ -81,6 +91,18 @@ void ConnectionGuard::Trim() {
   trim_ = !leaving_.empty() || before > held_ + kWorthTrimming;
 }
 
+void ConnectionGuard::Count(const Socket& socket, uint64_t bytes) {
+  const auto peer = peers_.find(socket.peer);
+  const bool known = peer != peers_.end();
+  if (bytes > 0) {
+    const auto it = tracks_.find(socket.id);
+    if (!known || peer->second.received < (it == tracks_.end() ? 0 : it->second.received()) + bytes) return;
+  }
+  CallTrack& track = tracks_[socket.id];
+  track.Count(CountCalls(socket.id), absl::Now());
+  if (known) track.Receive(peer->second.received);
+}
+
 std::vector<Connection> ConnectionGuard::List(size_t counted) {
   const std::vector<Socket> sockets = ListSockets(server_);
   counted = std::min(sockets.size(), counted);
@@ -88,10 +110,11 @@ std::vector<Connection> ConnectionGuard::List(size_t counted) {
                              [](const Socket& one, int64_t id) { return one.id < id; });
   for (size_t i = 0; i < counted; ++i, ++at) {
     if (at == sockets.end()) at = sockets.begin();
-    CallTrack& track = tracks_[at->id];
-    track.Count(CountCalls(at->id), absl::Now());
-    if (const auto peer = peers_.find(at->peer); peer != peers_.end()) track.Receive(peer->second.received);
+    Count(*at, 0);
     next_ = at->id + 1;
+  }
+  if (!peers_.empty()) {
+    for (const Socket& socket : sockets) Count(socket, kManyBytes);
   }
   std::vector<Connection> connections;
   std::unordered_map<int64_t, CallTrack> tracks;
@@ -135,10 +158,15 @@ std::vector<Connection> ConnectionGuard::List(size_t counted) {
   return connections;
 }
 
-ConnectionGuard::Found ConnectionGuard::Look(bool thorough) {
+ConnectionGuard::Found ConnectionGuard::Look(size_t counted, bool bytes) {
   peers_.clear();
-  if (thorough) peers_ = TcpPeers();
-  const std::vector<Connection> connections = List(thorough ? kThoroughlyCounted : kCounted);
+  const absl::Time start = absl::Now();
+  if (bytes) peers_ = TcpPeers();
+  const std::vector<Connection> connections = List(counted);
+  if (bytes) {
+    since_bytes_ = absl::ZeroDuration();
+    bytes_interval_ = std::max(kBytesInterval, kBytesShare * (absl::Now() - start));
+  }
   std::vector<Cut> cuts = ChooseCuts(connections, bounds_);
   for (const Cut& cut : cuts) {
     if (cut.reason == CutReason::kStreams || cut.reason == CutReason::kCalls) {

@@ -32,7 +32,7 @@ uint64_t RoomForConnections();
 struct ConnectionCounters {
   Gauge connections;  // at the last look
   Gauge calls;        // open on them
-  Gauge unfinished;   // bytes of messages that have not come whole, when memory grew last
+  Gauge unfinished;   // bytes of messages that have not come whole, at the last look
   std::array<Counter, kCutReasons.size()> cut;
 };
 
@@ -47,11 +47,13 @@ class ConnectionGuard {
 
   // Looks, if memory has grown or it is time. Returns when to glance again.
   absl::Duration Glance();
-  // Looks at all connections. `thorough`: also at what they have received.
-  Found Look(bool thorough);
-  // All connections but those that were cut. Counts the calls of so many of them; the others have their turn next.
-  // Those that are shaking hands still, for TLS, are known in a thorough look only.
+  // Looks at all connections. Counts the calls of `counted` of them; the others have their turn next. `bytes`: also
+  // looks at what they have received, and counts those that have received much.
+  Found Look(size_t counted, bool bytes);
+  // All connections but those that were cut. Those that are shaking hands still, for TLS, are known with bytes only.
   std::vector<Connection> List(size_t counted);
+  // If it has received so many bytes since it was counted.
+  void Count(const Socket& socket, uint64_t bytes);
   // Those that were not to be cut, and will be too much once they are read.
   std::vector<Cut> ChooseFlooding(const std::vector<Connection>& connections) const;
   void CutAll(const std::vector<Cut>& cuts);
@@ -69,14 +71,16 @@ class ConnectionGuard {
   std::unordered_map<int64_t, CallTrack> tracks_;         // of connections
   std::unordered_set<int64_t> leaving_;                   // cut, and not yet gone
   std::unordered_set<std::string> leaving_peers_;         // theirs
-  std::unordered_map<std::string, TcpPeer> peers_;        // in this look, if it is thorough
-  size_t shaking_hands_ = 0;                              // connections, in the last thorough look
+  std::unordered_map<std::string, TcpPeer> peers_;        // in this look, if it is at bytes
+  size_t shaking_hands_ = 0;                              // connections, in the last look at bytes
   std::unordered_map<std::string, absl::Time> flooding_;  // hosts of which one was cut for its calls, and until when
   uint64_t held_;                                         // resident bytes, the least since the last look
   absl::Duration since_;                                  // the last look, in glances
   absl::Duration since_thorough_;                         // the last thorough one
-  Found found_ = Found::kNothing;                         // in the last look
-  bool trim_ = false;                                     // memory of what was cut is to be given back
+  absl::Duration since_bytes_;                            // the last one at bytes
+  absl::Duration bytes_interval_;
+  Found found_ = Found::kNothing;  // in the last look
+  bool trim_ = false;              // memory of what was cut is to be given back
   IntervalThread thread_;
 };
 
