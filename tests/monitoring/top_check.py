@@ -5,6 +5,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 
 import common
 
@@ -100,15 +101,31 @@ def outage(checks, options, tmux):
             screen.close()
 
 
+def terminals():
+    """Why there are none, as in a chroot without /dev/pts; else ''."""
+    try:
+        for end in os.openpty():
+            os.close(end)
+    except OSError as error:
+        return str(error)
+    return ""
+
+
 def main():
     options = common.arguments(__doc__)
     tmux = common.need("tmux", "tmux")
+    without = terminals()
     checks = common.Checks()
     with common.server(options.bin) as server, common.load(options.bin, server, "--sessions", "8", "--streams", "2"):
         common.wait_for("steps", lambda: server.rate() > 0)
         once(checks, options, server)
-        live(checks, options, tmux, server)
-    outage(checks, options, tmux)
+        if not without:
+            live(checks, options, tmux, server)
+    if not without:
+        outage(checks, options, tmux)
+    elif not checks.failed:
+        print(f"skipped: this system has no pseudo-terminals ({without}); what was checked without one is right")
+        sys.exit(common.SKIPPED)
     checks.end()
 
 
