@@ -248,8 +248,10 @@ class Scheduler {
   void GiveBackMoved(Session& session) ABSL_LOCKS_EXCLUDED(mutex_);
   // After many were at work at once: down to as many as may be, as far as they are idle.
   void Trim() ABSL_LOCKS_EXCLUDED(mutex_);
-  // Moves one off the device. False: there is none to move, or the device failed.
-  bool SpillOne() ABSL_LOCKS_EXCLUDED(mutex_);
+  // Moves one off the device, if there are more than `most`. False: there is none to move, or the device failed.
+  bool SpillAbove(uint64_t most) ABSL_LOCKS_EXCLUDED(mutex_);
+  // The session is TakeIdle's.
+  absl::Status MoveToHost(Session& session) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status MakeHostRoom() ABSL_LOCKS_EXCLUDED(mutex_);
   // Moves some from the host to disk. False: there are none, or *status says why not.
   bool DemoteSome(absl::Status* status) ABSL_LOCKS_EXCLUDED(mutex_);

@@ -88,58 +88,68 @@ absl::Status Scheduler::MakeRoom() {
   if (spill_.max_resident_sessions == 0) return absl::OkStatus();
   while (space_->resident >= static_cast<int64_t>(spill_.max_resident_sessions)) {
     if (absl::Status status = MakeHostRoom(); !status.ok()) return status;
-    if (!SpillOne()) break;  // all are at work: more than may be for a moment
+    if (!SpillAbove(spill_.max_resident_sessions - 1)) break;  // all are at work: more than may be for a moment
   }
   return absl::OkStatus();
 }
 
 void Scheduler::Trim() {
   while (space_->resident > static_cast<int64_t>(spill_.max_resident_sessions)) {
-    if (!MakeHostRoom().ok() || !SpillOne()) return;
+    if (!MakeHostRoom().ok() || !SpillAbove(spill_.max_resident_sessions)) return;
   }
 }
 
-bool Scheduler::SpillOne() {
+bool Scheduler::SpillAbove(uint64_t most) {
   std::shared_ptr<Session> session;
+  absl::Status status;
   {
-    MutexLock lock(&mutex_);
-    if (stopping_) return false;
-    session = TakeIdle(&idle_resident_, Residency::kDevice);
-  }
-  if (session == nullptr) return false;
-  Snapshot snapshot;
-  const ModelSpec& spec = session->model()->spec();
-  snapshot.h.resize(spec.h_size());
-  snapshot.c.resize(spec.c_size());
-  const absl::Status status =
-      session->model()->pool().Read(session->slot_, absl::MakeSpan(snapshot.h), absl::MakeSpan(snapshot.c));
-  if (status.ok()) {
-    if (session->ring_ != nullptr) snapshot.replies = session->ring_->After(0);
-    snapshot.last_seq = snapshot.replies.empty() ? 0 : snapshot.replies.back().seq;
-    session->spilled_ = EncodeSnapshot(snapshot);
-    session->spilled_.shrink_to_fit();
-    session->ring_.reset();
-    session->model()->pool().Free(std::exchange(session->slot_, kNoSlot));
-    --space_->resident;
-    ++space_->host;
-    space_->host_bytes += static_cast<int64_t>(session->spilled_.capacity());
-    ++space_->spilled;
-    MutexLock lock(&mutex_);
-    StateOf(*session).residency = Residency::kHost;
+    MutexLock moving(&space_->moving_out);
+    if (space_->resident <= static_cast<int64_t>(most)) return true;  // another has made room
+    {
+      MutexLock lock(&mutex_);
+      if (stopping_) return false;
+      session = TakeIdle(&idle_resident_, Residency::kDevice);
+    }
+    if (session == nullptr) return false;
+    status = MoveToHost(*session);
   }
   GiveBackMoved(*session);
   if (status.ok() && session_spill_) session_spill_(*session, Residency::kHost);
   return status.ok();
 }
 
+absl::Status Scheduler::MoveToHost(Session& session) {
+  Snapshot snapshot;
+  const ModelSpec& spec = session.model()->spec();
+  snapshot.h.resize(spec.h_size());
+  snapshot.c.resize(spec.c_size());
+  StatePool& pool = session.model()->pool();
+  absl::Status status = pool.Read(session.slot_, absl::MakeSpan(snapshot.h), absl::MakeSpan(snapshot.c));
+  if (!status.ok()) return status;
+  if (session.ring_ != nullptr) snapshot.replies = session.ring_->After(0);
+  snapshot.last_seq = snapshot.replies.empty() ? 0 : snapshot.replies.back().seq;
+  session.spilled_ = EncodeSnapshot(snapshot);
+  session.spilled_.shrink_to_fit();
+  session.ring_.reset();
+  pool.Free(std::exchange(session.slot_, kNoSlot));
+  --space_->resident;
+  ++space_->host;
+  space_->host_bytes += static_cast<int64_t>(session.spilled_.capacity());
+  ++space_->spilled;
+  MutexLock lock(&mutex_);
+  StateOf(session).residency = Residency::kHost;
+  return absl::OkStatus();
+}
+
 absl::Status Scheduler::MakeHostRoom() {
   while (space_->host_bytes >= static_cast<int64_t>(spill_.host_bytes)) {
     absl::Status status;
     if (space_->folder == nullptr) {
-      return ResourceExhausted("SPILL_MEMORY",
-                               absl::StrCat("sessions that are not in use take ", space_->host_bytes.load(),
-                                            " bytes of host memory, as many as they may, and there is no folder to spill "
-                                            "to"))
+      return ResourceExhausted(
+                 "SPILL_MEMORY",
+                 absl::StrCat("sessions that are not in use take ", space_->host_bytes.load(),
+                              " bytes of host memory, as many as they may, and there is no folder to spill "
+                              "to"))
           .RetryAfter(absl::Seconds(1))
           .Quota("spill memory");
     }

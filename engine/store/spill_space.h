@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "engine/mutex.h"
 
 namespace lstmd {
 
@@ -34,8 +35,9 @@ absl::StatusOr<std::unique_ptr<SpillDisk>> OpenSpillDisk(const std::string& fold
 
 // Where the states of the sessions of a server are, counted; outlives them all. Thread-safe.
 struct SpillSpace {
-  std::atomic<int64_t> resident{0};    // sessions with a slot on a device
-  std::atomic<int64_t> host{0};        // in host memory
+  Mutex moving_out;                  // held from counting to moving: two that make room at once would move one too many
+  std::atomic<int64_t> resident{0};  // sessions with a slot on a device
+  std::atomic<int64_t> host{0};      // in host memory
   std::atomic<int64_t> host_bytes{0};  // that they take there
   std::atomic<int64_t> disk{0};        // on disk
   std::atomic<uint64_t> spilled{0};    // moves so far, off the devices
