@@ -123,6 +123,8 @@ class BidiStream : public grpc::ServerBidiReactor<Request, Response>, private Wo
 
   // After ++busy_ in the lock that made the last change: the stream cannot end under the caller then.
   void AdvanceBusy();
+  // What counted as pending_ is over. The stream may be, too, when this returns.
+  void JobDone();
   bool MayRead() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return !reading_ && !processing_ && holds_ == 0 && !reads_done_ && !stopping_ && !broken_ && !finished_ &&
            in_flight_.items < context_.limits.max_in_flight_per_stream &&
@@ -268,12 +270,7 @@ bool BidiStream<Request, Response>::RunJob(std::function<void()> job) {
   }
   const bool runs = context_.session_pool->Run([this, job = std::move(job)] {
     job();
-    {
-      MutexLock lock(&mutex_);
-      --pending_;
-      ++busy_;
-    }
-    AdvanceBusy();
+    JobDone();
   });
   if (runs) return true;
   MutexLock lock(&mutex_);
@@ -292,12 +289,20 @@ void BidiStream<Request, Response>::HoldReading(const absl::Status& refusal) {
   AfterHold(refusal, [this] {
     {
       MutexLock lock(&mutex_);
-      --pending_;
       --holds_;
-      ++busy_;
     }
-    AdvanceBusy();
+    JobDone();
   });
+}
+
+template <typename Request, typename Response>
+void BidiStream<Request, Response>::JobDone() {
+  {
+    MutexLock lock(&mutex_);
+    --pending_;
+    ++busy_;
+  }
+  AdvanceBusy();
 }
 
 template <typename Request, typename Response>
