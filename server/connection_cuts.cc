@@ -115,9 +115,9 @@ std::vector<Cut> ChooseCuts(const std::vector<Connection>& connections, const Co
   MarkTooMany(connections, bounds.max_connections, &marked);
   take(CutReason::kConnections);
   const auto open = [](const Connection& one) { return one.open; };
-  // Where a call has ended, only those are judged that have been open for a while.
+  // Where messages come whole, only those are judged that have been open for a while.
   MarkMost(
-      connections, bounds.max_calls, open, [](const Connection& one) { return one.fresh ? one.open : one.lasting; },
+      connections, bounds.max_calls, open, [](const Connection& one) { return one.piling_up ? one.open : one.lasting; },
       &marked);
   take(CutReason::kCalls);
   const auto unfinished = [](const Connection& one) { return one.unfinished; };

@@ -44,8 +44,8 @@ class CallTrack {
   uint64_t open() const { return counts_.started > counts_.ended ? counts_.started - counts_.ended : 0; }
   // Of those that had begun a fifth of a second ago, or longer, how many have not ended yet.
   uint64_t lasting() const { return older_ > counts_.ended ? older_ - counts_.ended : 0; }
-  // Whether it has never ended a call.
-  bool fresh() const { return counts_.ended == 0; }
+  // Whether no more messages have come whole than calls are open, as with one whose calls never say what they want.
+  bool piling_up() const { return counts_.messages <= open(); }
   uint64_t received() const { return bytes_; }
   // Bytes that have come since a message came whole, at least.
   uint64_t unfinished() const { return bytes_ - whole_; }
@@ -67,7 +67,7 @@ struct Connection {
   std::string peer;  // "ipv4:1.2.3.4:5", "unix:"
   uint64_t open = 0;
   uint64_t lasting = 0;
-  bool fresh = false;  // has never ended a call
+  bool piling_up = false;
   uint64_t unfinished = 0;
 };
 

@@ -22,8 +22,8 @@ constexpr absl::Duration kGlance = absl::Milliseconds(20);
 constexpr uint64_t kGrowth = 16 << 20;
 // A thorough one comes upon growth, and now and then for those who are slow.
 constexpr absl::Duration kThoroughInterval = absl::Seconds(5);
-// After a cut the next look comes so soon: where one came from there are more.
-constexpr absl::Duration kAfterCut = absl::Milliseconds(5);
+// After a cut, and while a host floods, the next look comes so soon: where one came from there are more.
+constexpr absl::Duration kSoon = absl::Milliseconds(5);
 // What connections have received is looked at this often, or less, so that it takes no more than a small share of the
 // time; the calls and messages of one are counted when it has received so much.
 constexpr absl::Duration kBytesInterval = absl::Milliseconds(100);
@@ -32,10 +32,12 @@ constexpr uint64_t kManyBytes = 1 << 20;
 // Connections whose calls are counted in a look, and in a thorough one.
 constexpr size_t kCounted = 128;
 constexpr size_t kThoroughlyCounted = 2048;
-// What gRPC has read it makes calls of, whoever is cut meanwhile. So for a while after a host was too much, its
-// connections that have not ended a call yet, and have more than this waiting to be read, are cut before it is.
+// What gRPC has read it makes calls of, whoever is cut meanwhile, and to take them down takes it longer. So for a while
+// after a host was too much, its connections that pile up calls are cut when they have so many, or more than this
+// waiting to be read.
 constexpr absl::Duration kFlooding = absl::Seconds(1);
 constexpr uint64_t kMostUnread = 16 << 10;
+constexpr uint64_t kMostPiledUp = 64;
 constexpr uint64_t kWorthTrimming = 8 << 20;
 
 }  // namespace
@@ -75,9 +77,9 @@ absl::Duration ConnectionGuard::Glance() {
     held_ = now;
   }
   found_ = Look(thorough ? kThoroughlyCounted : regular ? kCounted : 0, bytes);
-  if (found_ == Found::kCuts) {
+  if (found_ != Found::kNothing) {
     trim_ = true;
-    return kAfterCut;
+    return kSoon;
   }
   if (trim_ && quiet) Trim();
   return kGlance;
@@ -91,16 +93,17 @@ void ConnectionGuard::Trim() {
   trim_ = !leaving_.empty() || before > held_ + kWorthTrimming;
 }
 
-void ConnectionGuard::Count(const Socket& socket, uint64_t bytes) {
+bool ConnectionGuard::HasReceivedMuch(const Socket& socket) const {
   const auto peer = peers_.find(socket.peer);
-  const bool known = peer != peers_.end();
-  if (bytes > 0) {
-    const auto it = tracks_.find(socket.id);
-    if (!known || peer->second.received < (it == tracks_.end() ? 0 : it->second.received()) + bytes) return;
-  }
+  if (peer == peers_.end()) return false;
+  const auto track = tracks_.find(socket.id);
+  return peer->second.received >= (track == tracks_.end() ? 0 : track->second.received()) + kManyBytes;
+}
+
+void ConnectionGuard::Count(const Socket& socket) {
   CallTrack& track = tracks_[socket.id];
   track.Count(CountCalls(socket.id), absl::Now());
-  if (known) track.Receive(peer->second.received);
+  if (const auto peer = peers_.find(socket.peer); peer != peers_.end()) track.Receive(peer->second.received);
 }
 
 std::vector<Connection> ConnectionGuard::List(size_t counted) {
@@ -110,11 +113,11 @@ std::vector<Connection> ConnectionGuard::List(size_t counted) {
                              [](const Socket& one, int64_t id) { return one.id < id; });
   for (size_t i = 0; i < counted; ++i, ++at) {
     if (at == sockets.end()) at = sockets.begin();
-    Count(*at, 0);
+    Count(*at);
     next_ = at->id + 1;
   }
-  if (!peers_.empty()) {
-    for (const Socket& socket : sockets) Count(socket, kManyBytes);
+  for (const Socket& socket : sockets) {
+    if (HasReceivedMuch(socket)) Count(socket);
   }
   std::vector<Connection> connections;
   std::unordered_map<int64_t, CallTrack> tracks;
@@ -127,7 +130,7 @@ std::vector<Connection> ConnectionGuard::List(size_t counted) {
     if (const auto it = tracks_.find(socket.id); it != tracks_.end()) {
       one.open = it->second.open();
       one.lasting = it->second.lasting();
-      one.fresh = it->second.fresh();
+      one.piling_up = it->second.piling_up();
       one.unfinished = it->second.unfinished();
       calls += one.open;
       unfinished += one.unfinished;
@@ -168,11 +171,7 @@ ConnectionGuard::Found ConnectionGuard::Look(size_t counted, bool bytes) {
     bytes_interval_ = std::max(kBytesInterval, kBytesShare * (absl::Now() - start));
   }
   std::vector<Cut> cuts = ChooseCuts(connections, bounds_);
-  for (const Cut& cut : cuts) {
-    if (cut.reason == CutReason::kStreams || cut.reason == CutReason::kCalls) {
-      flooding_[HostOf(cut.connection.peer)] = absl::Now() + kFlooding;
-    }
-  }
+  NoteFloods(connections, cuts);
   if (cuts.empty()) cuts = ChooseFlooding(connections);
   CutAll(cuts);
   if (!cuts.empty()) {
@@ -180,23 +179,36 @@ ConnectionGuard::Found ConnectionGuard::Look(size_t counted, bool bytes) {
     return Found::kCuts;
   }
   const bool too_many = counters_.calls.value() > static_cast<int64_t>(bounds_.max_calls);
-  return too_many || !flooding_.empty() ? Found::kSuspects : Found::kNothing;
+  return too_many || !floods_.empty() ? Found::kSuspects : Found::kNothing;
+}
+
+void ConnectionGuard::NoteFloods(const std::vector<Connection>& connections, const std::vector<Cut>& cuts) {
+  const absl::Time now = absl::Now();
+  for (auto it = floods_.begin(); it != floods_.end();) it = it->second.until < now ? floods_.erase(it) : std::next(it);
+  for (const Cut& cut : cuts) {
+    if (cut.reason != CutReason::kStreams && cut.reason != CutReason::kCalls) continue;
+    const auto [it, is_new] = floods_.try_emplace(HostOf(cut.connection.peer));
+    it->second.until = now + kFlooding;
+    if (!is_new) continue;
+    for (const Connection& one : connections) it->second.newest = std::max(it->second.newest, one.id);
+  }
 }
 
 std::vector<Cut> ConnectionGuard::ChooseFlooding(const std::vector<Connection>& connections) const {
+  const bool too_many = counters_.calls.value() > static_cast<int64_t>(bounds_.max_calls);
   std::vector<Cut> cuts;
   for (const Connection& one : connections) {
-    if (!one.fresh || flooding_.count(HostOf(one.peer)) == 0) continue;
+    const auto flood = floods_.find(HostOf(one.peer));
+    if (flood == floods_.end()) continue;
     const auto peer = peers_.find(one.peer);
-    if (peer != peers_.end() && peer->second.unread > kMostUnread) cuts.push_back({one, CutReason::kStreams});
+    const bool unread = peer != peers_.end() && peer->second.unread > kMostUnread;
+    const bool piled_up = one.piling_up && (unread || one.open > kMostPiledUp);
+    if (piled_up || (too_many && one.id > flood->second.newest)) cuts.push_back({one, CutReason::kCalls});
   }
   return cuts;
 }
 
 void ConnectionGuard::CutAll(const std::vector<Cut>& cuts) {
-  for (auto it = flooding_.begin(); it != flooding_.end();) {
-    it = it->second < absl::Now() ? flooding_.erase(it) : std::next(it);
-  }
   for (const Cut& cut : cuts) {
     leaving_.insert(cut.connection.id);
     leaving_peers_.insert(cut.connection.peer);

@@ -44,6 +44,11 @@ class ConnectionGuard {
 
  private:
   enum class Found : uint8_t { kNothing, kSuspects, kCuts };
+  // Of a host of which a connection was cut for its calls.
+  struct Flood {
+    absl::Time until;
+    int64_t newest = 0;  // connection when it began
+  };
 
   // Looks, if memory has grown or it is time. Returns when to glance again.
   absl::Duration Glance();
@@ -52,9 +57,12 @@ class ConnectionGuard {
   Found Look(size_t counted, bool bytes);
   // All connections but those that were cut. Those that are shaking hands still, for TLS, are known with bytes only.
   std::vector<Connection> List(size_t counted);
-  // If it has received so many bytes since it was counted.
-  void Count(const Socket& socket, uint64_t bytes);
-  // Those that were not to be cut, and will be too much once they are read.
+  // Since it was counted.
+  bool HasReceivedMuch(const Socket& socket) const;
+  void Count(const Socket& socket);
+  // Hosts of which some are to be cut for their calls flood from now on, for a while.
+  void NoteFloods(const std::vector<Connection>& connections, const std::vector<Cut>& cuts);
+  // Of those hosts: what will be too much once it is read, and while too many calls are open whoever is new.
   std::vector<Cut> ChooseFlooding(const std::vector<Connection>& connections) const;
   void CutAll(const std::vector<Cut>& cuts);
   void Say(const std::vector<Cut>& cuts, size_t connections);
@@ -67,17 +75,17 @@ class ConnectionGuard {
   ConnectionCounters& counters_;
   uint64_t unsaid_ = 0;  // connections that were cut since a line was logged
   absl::Time said_ = absl::InfinitePast();
-  int64_t next_ = 0;                                      // where the next look at single connections begins
-  std::unordered_map<int64_t, CallTrack> tracks_;         // of connections
-  std::unordered_set<int64_t> leaving_;                   // cut, and not yet gone
-  std::unordered_set<std::string> leaving_peers_;         // theirs
-  std::unordered_map<std::string, TcpPeer> peers_;        // in this look, if it is at bytes
-  size_t shaking_hands_ = 0;                              // connections, in the last look at bytes
-  std::unordered_map<std::string, absl::Time> flooding_;  // hosts of which one was cut for its calls, and until when
-  uint64_t held_;                                         // resident bytes, the least since the last look
-  absl::Duration since_;                                  // the last look, in glances
-  absl::Duration since_thorough_;                         // the last thorough one
-  absl::Duration since_bytes_;                            // the last one at bytes
+  int64_t next_ = 0;                                // where the next look at single connections begins
+  std::unordered_map<int64_t, CallTrack> tracks_;   // of connections
+  std::unordered_set<int64_t> leaving_;             // cut, and not yet gone
+  std::unordered_set<std::string> leaving_peers_;   // theirs
+  std::unordered_map<std::string, TcpPeer> peers_;  // in this look, if it is at bytes
+  size_t shaking_hands_ = 0;                        // connections, in the last look at bytes
+  std::unordered_map<std::string, Flood> floods_;   // by host
+  uint64_t held_;                                   // resident bytes, the least since the last look
+  absl::Duration since_;                            // the last look, in glances
+  absl::Duration since_thorough_;                   // the last thorough one
+  absl::Duration since_bytes_;                      // the last one at bytes
   absl::Duration bytes_interval_;
   Found found_ = Found::kNothing;  // in the last look
   bool trim_ = false;              // memory of what was cut is to be given back

@@ -10,7 +10,8 @@ gone COUNT        so many connections that vanish amid their streams
 slow COUNT        connections that never finish a frame or a message
 streams COUNT EACH       so many streams with EACH steps, whose replies are never read
 unfinished COUNT EACH    so many calls, EACH on a connection, that never finish their message; limits are ignored
-polite COUNT EACH        the same on connections that acknowledge the server's settings and keep to them
+sly COUNT EACH           the same, after one call that is finished and answered
+polite COUNT EACH        the first on connections that acknowledge the server's settings and keep to them
 resets COUNT EACH        so many calls that are opened and cancelled at once, EACH on a connection
 large COUNT EACH         so many calls with a message of EACH bytes that lacks its last byte
 """
@@ -113,7 +114,7 @@ def streams(address, count, each):
     return f"{opened:,} streams on {connections} connections"
 
 
-def calls(address, count, each, polite=False, reset=False):
+def calls(address, count, each, polite=False, reset=False, sly=False):
     """Opens calls until `count` were sent, on a new connection whenever the server has had enough of one."""
     head = http2.request_headers(STEP)
     part = message(field(1, b"x" * 60))[:40]
@@ -125,6 +126,9 @@ def calls(address, count, each, polite=False, reset=False):
             failed += 1
             continue
         try:
+            if sly:
+                connection.open("/grpc.health.v1.Health/Check", message(b""), end=True)
+                connection.socket.recv(4096)  # which acknowledges nothing
             if polite:
                 connection.healthy()  # the settings have come by then, and are acknowledged
             first = connection.next_stream
@@ -159,6 +163,7 @@ def main():
     address, kind, *numbers = sys.argv[1:]
     numbers = [int(number) for number in numbers]
     kinds = {"malformed": malformed, "gone": gone, "slow": slow, "streams": streams, "unfinished": calls,
+             "sly": lambda *a: calls(*a, sly=True),
              "polite": lambda *a: calls(*a, polite=True), "resets": lambda *a: calls(*a, reset=True), "large": large}
     print(kinds[kind](address, *numbers), flush=True)
     sys.stdin.read()

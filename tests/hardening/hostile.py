@@ -22,7 +22,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 LIMIT = 1 << 30
 # The bounds that are to stop an attack, as the log names them.
 CALLS = r"for --max-(streams-per-connection|calls)"
-CUT_FOR = {"unfinished": CALLS, "polite": CALLS, "large": "for --max-unfinished-bytes"}
+CUT_FOR = {"unfinished": CALLS, "sly": CALLS, "polite": CALLS, "large": "for --max-unfinished-bytes"}
 results = []
 
 
@@ -175,6 +175,7 @@ def main():
         ("clients that never finish what they say", "slow", 200),
         ("streams with 100 steps each whose replies nobody reads", "streams", 1000 * scale, 100),
         ("calls that never end, and no limit heeded", "unfinished", 100_000 * scale, 5000),
+        ("the same after a call like others'", "sly", 100_000 * scale, 5000),
         ("calls that never end, each connection within its limit", "polite", 100_000 * scale, 250),
         ("calls that are cancelled at once", "resets", 100_000 * scale, 5000),
         ("large messages that lack their last byte", "large", 6 + 34 * arguments.full, 60 << 20),

@@ -64,9 +64,9 @@ TEST(ChooseCutsTest, CallsThatAreAboutToEndAreNotHeldAgainstAnyone) {
   EXPECT_THAT(Chosen({ending, Of(2, "ipv4:10.0.0.2:2", 200)}, Bounds(9, 256, 1000)),
               ElementsAre(std::pair(2, CutReason::kCalls)));
   EXPECT_THAT(Chosen({ending, Of(2, "ipv4:10.0.0.2:2", 200)}, Bounds(9, 256, 1100)), IsEmpty());
-  // One that has never ended a call has nothing that could be about to end.
-  const Connection fresh = {3, "ipv4:10.0.0.3:3", 900, 0, true};
-  EXPECT_THAT(Chosen({ending, fresh}, Bounds(9, 256, 1000)), ElementsAre(std::pair(3, CutReason::kCalls)));
+  // One whose calls never say what they want has nothing that could be about to end.
+  const Connection piling_up = {3, "ipv4:10.0.0.3:3", 900, 0, true};
+  EXPECT_THAT(Chosen({ending, piling_up}, Bounds(9, 256, 1000)), ElementsAre(std::pair(3, CutReason::kCalls)));
 }
 
 TEST(ChooseCutsTest, OfTooManyUnfinishedBytesTheConnectionsWithTheMost) {
@@ -83,17 +83,26 @@ TEST(CallTrackTest, OnlyCallsThatStayAreLasting) {
   track.Count({900, 0, 0}, start);
   EXPECT_EQ(track.open(), 900u);
   EXPECT_EQ(track.lasting(), 0u);
-  EXPECT_TRUE(track.fresh());
   track.Count({900, 0, 0}, start + absl::Milliseconds(199));
   EXPECT_EQ(track.lasting(), 0u);
   track.Count({1000, 300, 0}, start + absl::Milliseconds(200));
   EXPECT_EQ(track.open(), 700u);
   EXPECT_EQ(track.lasting(), 600u);
-  EXPECT_FALSE(track.fresh());
   // As many are open again, but others.
   track.Count({1700, 1000, 0}, start + absl::Milliseconds(400));
   EXPECT_EQ(track.open(), 700u);
   EXPECT_EQ(track.lasting(), 0u);
+}
+
+TEST(CallTrackTest, CallsPileUpWhoseMessagesDoNotCome) {
+  CallTrack track;
+  EXPECT_TRUE(track.piling_up());
+  track.Count({5001, 1, 1}, absl::UnixEpoch());  // one that was answered, and 5,000 that say nothing
+  EXPECT_TRUE(track.piling_up());
+  track.Count({1200, 315, 1200}, absl::UnixEpoch());  // calls that gRPC has yet to take down
+  EXPECT_FALSE(track.piling_up());
+  track.Count({1, 0, 100}, absl::UnixEpoch());  // a stream
+  EXPECT_FALSE(track.piling_up());
 }
 
 TEST(CallTrackTest, BytesAreUnfinishedUntilAMessageComesWhole) {
