@@ -13,10 +13,6 @@
 namespace lstmd {
 namespace {
 
-using ::testing::HasSubstr;
-using ::testing::Not;
-using ::testing::StartsWith;
-
 TEST_F(AccessTest, ModelsOutsideTheQuotaAreNeitherUsedNorShown) {
   SetQuotas(R"({"tenants": {"alpha": {"models": ["m"]}}})");
   StartCpu();

@@ -30,7 +30,7 @@ def main():
                 f"{found['ratio_with_all']}, the scraper's own work on the same processors included; what throughput loses is shared out "
                 f"to them, which gives {found['ratio_with_one_per_second']} with one a second.",
         "goals": [{"what": "throughput while metrics are scraped once a second", "against": "throughput without", "goal": f">= {GOAL}",
-                   "ours": f"{watched:,.0f} steps/s", "peer": f"{quiet:,.0f} steps/s", "ratio": found["ratio_with_one_per_second"],
+                   "ours": f"{watched:,.0f} steps/s with {found['scrapes_per_second']:.0f} a second", "peer": f"{quiet:,.0f} steps/s", "ratio": found["ratio_with_one_per_second"],
                    "met": found["ratio_with_one_per_second"] >= GOAL,
                    "note": "" if found["ratio_with_one_per_second"] >= GOAL else
                            f"rounds differ by more than a scrape can cost: {found['scrape_processor_milliseconds']} ms a second"}],
