@@ -28,7 +28,7 @@ struct OipParams {
 };
 
 // INVALID_ARGUMENT / PARAMETER with field "parameters[…]" for a value of the wrong kind or range, SEQUENCE_REQUIRED for
-// parameters that only a sequence has.
+// parameters that only a sequence has. Of several that are wrong, the first by name is told.
 absl::StatusOr<OipParams> ReadOipParams(const inference::ModelInferRequest& request);
 
 // "" or "0": the default version. INVALID_ARGUMENT / MODEL_VERSION with field `field`.

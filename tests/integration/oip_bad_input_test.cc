@@ -197,6 +197,19 @@ TEST_F(OipBadInputTest, UnaryErrorsHaveReasonsAndChangeNothing) {
   EXPECT_EQ(server_->engine().Stats().sessions, 1u);
 }
 
+TEST_F(OipBadInputTest, OfTwoWrongParametersTheFirstByNameIsTold) {
+  for (int i = 0; i < 50; ++i) {
+    ModelInferRequest request = OipStep("m", 1, {1, 2, 3});
+    // Another order of each map.
+    Parameter(&request, std::to_string(i).c_str()).set_bool_param(true);
+    Parameter(&request, "sequence_id").set_string_param("../etc");
+    Parameter(&request, "sequence_end").set_int64_param(1);
+    inference::ModelInferResponse response;
+    const grpc::Status status = oip_->ModelInfer(Context().get(), request, &response);
+    ASSERT_EQ(Decode(status).reason, "PARAMETER") << i << ": " << status.error_message();
+  }
+}
+
 TEST_F(OipBadInputTest, StreamErrorsAreMessagesAndTheStreamGoesOn) {
   const std::unique_ptr<grpc::ClientContext> context = Context();
   const std::unique_ptr<OipClientStream> stream = oip_->ModelStreamInfer(context.get());

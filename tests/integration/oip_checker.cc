@@ -126,7 +126,7 @@ std::string OipChecker::Check(const ModelInferRequest& request) {
   if (streamed.problem.empty()) streamed.problem = CheckSequence(streamed, request);
   if (!streamed.problem.empty()) return absl::StrCat("in a stream: ", streamed.problem);
   // One of the two may have met its timeout.
-  const bool late = alone.reason == "DEADLINE" || streamed.reason == "DEADLINE_EXCEEDED";
+  const bool late = alone.reason == "DEADLINE" || streamed.reason == "DEADLINE";
   if (!late && alone.reason != streamed.reason)
     return absl::StrCat("alone ", alone.reason, ", in a stream ", streamed.reason);
   for (int i = 0; !late && i < alone.response.raw_output_contents_size(); ++i) {
