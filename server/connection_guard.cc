@@ -123,6 +123,7 @@ std::vector<Connection> ConnectionGuard::List(size_t counted) {
   std::unordered_map<int64_t, CallTrack> tracks;
   std::unordered_set<int64_t> leaving;
   leaving_peers_.clear();
+  busy_hosts_.clear();
   uint64_t calls = 0;
   uint64_t unfinished = 0;
   for (const Socket& socket : sockets) {
@@ -139,6 +140,7 @@ std::vector<Connection> ConnectionGuard::List(size_t counted) {
     if (leaving_.count(socket.id) > 0) {
       leaving.insert(socket.id);
       leaving_peers_.insert(socket.peer);
+      if (one.open > 0) busy_hosts_.insert(HostOf(socket.peer));
     } else {
       connections.push_back(std::move(one));
     }
@@ -184,6 +186,10 @@ ConnectionGuard::Found ConnectionGuard::Look(size_t counted, bool bytes) {
 
 void ConnectionGuard::NoteFloods(const std::vector<Connection>& connections, const std::vector<Cut>& cuts) {
   const absl::Time now = absl::Now();
+  // What it sent last is torn down last: it would flood again before that is gone.
+  for (auto& [host, flood] : floods_) {
+    if (busy_hosts_.count(host) > 0) flood.until = now + kFlooding;
+  }
   for (auto it = floods_.begin(); it != floods_.end();) it = it->second.until < now ? floods_.erase(it) : std::next(it);
   for (const Cut& cut : cuts) {
     if (cut.reason != CutReason::kStreams && cut.reason != CutReason::kCalls) continue;

@@ -60,7 +60,8 @@ class ConnectionGuard {
   // Since it was counted.
   bool HasReceivedMuch(const Socket& socket) const;
   void Count(const Socket& socket);
-  // Hosts of which some are to be cut for their calls flood from now on, for a while.
+  // Hosts of which some are to be cut for their calls flood from now on, for a while, and at least until those calls
+  // are gone.
   void NoteFloods(const std::vector<Connection>& connections, const std::vector<Cut>& cuts);
   // Of those hosts: what will be too much once it is read, and while too many calls are open whoever is new.
   std::vector<Cut> ChooseFlooding(const std::vector<Connection>& connections) const;
@@ -79,6 +80,7 @@ class ConnectionGuard {
   std::unordered_map<int64_t, CallTrack> tracks_;   // of connections
   std::unordered_set<int64_t> leaving_;             // cut, and not yet gone
   std::unordered_set<std::string> leaving_peers_;   // theirs
+  std::unordered_set<std::string> busy_hosts_;      // of which such hold calls still
   std::unordered_map<std::string, TcpPeer> peers_;  // in this look, if it is at bytes
   size_t shaking_hands_ = 0;                        // connections, in the last look at bytes
   std::unordered_map<std::string, Flood> floods_;   // by host
