@@ -33,6 +33,10 @@ std::string Text(const Json& json, const char* key) {
   return json.is_object() && json.contains(key) && json[key].is_string() ? json[key].get<std::string>() : "";
 }
 
+uint64_t Count(const Json& data, const char* key) {
+  return static_cast<uint64_t>(std::max<int64_t>(0, Number(data, key)));
+}
+
 bool IsLastPage(const Json& page) {
   return page.contains("end") && page["end"].is_boolean() && page["end"].get<bool>();
 }
@@ -68,12 +72,20 @@ std::vector<Socket> ListSockets(int64_t server) {
   }
 }
 
+uint64_t CountOpenCalls(int64_t server) {
+  const Json json = Parse(grpc_channelz_get_server(server));
+  if (!json.is_object() || !json.contains("server") || !json["server"].contains("data")) return 0;
+  const Json& data = json["server"]["data"];
+  const uint64_t ended = Count(data, "callsSucceeded") + Count(data, "callsFailed");
+  return std::max(Count(data, "callsStarted"), ended) - ended;
+}
+
 CallCounts CountCalls(int64_t socket) {
   const Json json = Parse(grpc_channelz_get_socket(socket));
   if (!json.is_object() || !json.contains("socket") || !json["socket"].contains("data")) return {};
   const Json& data = json["socket"]["data"];
-  const auto count = [&](const char* key) { return static_cast<uint64_t>(std::max<int64_t>(0, Number(data, key))); };
-  return {count("streamsStarted"), count("streamsSucceeded") + count("streamsFailed"), count("messagesReceived")};
+  return {Count(data, "streamsStarted"), Count(data, "streamsSucceeded") + Count(data, "streamsFailed"),
+          Count(data, "messagesReceived")};
 }
 
 }  // namespace lstmd::server

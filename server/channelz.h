@@ -28,6 +28,9 @@ int64_t NewestServer();
 // By age.
 std::vector<Socket> ListSockets(int64_t server);
 
+// Calls of the server that have begun and not ended. 0 also where it is gone.
+uint64_t CountOpenCalls(int64_t server);
+
 // 0 also where the socket is gone.
 CallCounts CountCalls(int64_t socket);
 

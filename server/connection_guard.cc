@@ -16,10 +16,12 @@
 namespace lstmd::server {
 namespace {
 
-// Looks come this often, or at the next glance where memory has grown by so much.
+// Looks come this often, or at the next glance where memory has grown by so much, or the calls in all by so many: a
+// heap that had room does not grow.
 constexpr absl::Duration kInterval = absl::Seconds(1);
 constexpr absl::Duration kGlance = absl::Milliseconds(20);
 constexpr uint64_t kGrowth = 16 << 20;
+constexpr uint64_t kMoreCalls = 1000;
 // A thorough one comes upon growth, and now and then for those who are slow.
 constexpr absl::Duration kThoroughInterval = absl::Seconds(5);
 // After a cut, and while a host floods, the next look comes so soon: where one came from there are more.
@@ -65,8 +67,10 @@ absl::Duration ConnectionGuard::Glance() {
   since_thorough_ += kGlance;
   since_bytes_ += kGlance;
   const uint64_t now = ResidentBytes();
+  const uint64_t calls = CountOpenCalls(server_);
   held_ = std::min(held_, now);
-  const bool quiet = found_ == Found::kNothing && now < held_ + kGrowth;
+  calls_ = std::min(calls_, calls);
+  const bool quiet = found_ == Found::kNothing && now < held_ + kGrowth && calls < calls_ + kMoreCalls;
   const bool thorough = !quiet || since_thorough_ >= kThoroughInterval;
   const bool bytes = thorough || since_bytes_ >= bytes_interval_;
   const bool regular = thorough || since_ >= kInterval;
@@ -75,6 +79,7 @@ absl::Duration ConnectionGuard::Glance() {
   if (regular) {
     since_ = absl::ZeroDuration();
     held_ = now;
+    calls_ = calls;
   }
   found_ = Look(thorough ? kThoroughlyCounted : regular ? kCounted : 0, bytes);
   if (found_ != Found::kNothing) {

@@ -3,8 +3,9 @@
 // Bounds on what clients hold before any service hears of it: connections, and calls that are open on them. gRPC has no
 // bound on the former, nor on calls in all; and to a client that never acknowledges the setting MAX_CONCURRENT_STREAMS
 // it gives as many on one connection as it asks for. A connection costs some 30 kB and a call some 12 kB from its first
-// frame on. So a thread looks at what gRPC counts, once a second and whenever memory grows, and cuts connections that
-// are above the bounds: those that hold the most, so that a client which holds little is served throughout.
+// frame on. So a thread looks at what gRPC counts, once a second and whenever memory or the calls in all grow, and cuts
+// connections that are above the bounds: those that hold the most, so that a client which holds little is served
+// throughout.
 #ifndef LSTMD_SERVER_CONNECTION_GUARD_H_
 #define LSTMD_SERVER_CONNECTION_GUARD_H_
 
@@ -85,6 +86,7 @@ class ConnectionGuard {
   size_t shaking_hands_ = 0;                        // connections, in the last look at bytes
   std::unordered_map<std::string, Flood> floods_;   // by host
   uint64_t held_;                                   // resident bytes, the least since the last look
+  uint64_t calls_ = 0;                              // open in all, likewise
   absl::Duration since_;                            // the last look, in glances
   absl::Duration since_thorough_;                   // the last thorough one
   absl::Duration since_bytes_;                      // the last one at bytes

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "server/channelz.h"
 #include "tests/integration/monitor_fixture.h"
 
 namespace lstmd {
@@ -84,6 +85,24 @@ TEST_F(ConnectionsTest, ConnectionsWithTheMostCallsAreCutAndTheOthersGoOn) {
   EXPECT_TRUE(good->Finish().ok());
   EXPECT_GE(Metric(R"(lstmd_connections_cut_total{bound="max_calls"})"), 1);
   EXPECT_EQ(Metric("lstmd_max_calls"), 4);
+}
+
+TEST_F(ConnectionsTest, CallsThatAreOpenInAllAreKnown) {
+  StartCpu();
+  const int64_t server = server::NewestServer();
+  const auto context = Context();
+  const auto stream = OpenStream(context.get());
+  v1::StreamStepsResponse response;
+  ASSERT_TRUE(stream->Write(BindFrame({SessionName("m", "a")})));
+  ASSERT_TRUE(stream->Read(&response));
+  EXPECT_EQ(server::CountOpenCalls(server), 1u);
+  stream->WritesDone();
+  while (stream->Read(&response)) {
+  }
+  EXPECT_TRUE(stream->Finish().ok());
+  const auto patience = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+  while (server::CountOpenCalls(server) > 0) ASSERT_LT(std::chrono::steady_clock::now(), patience);
+  EXPECT_EQ(server::CountOpenCalls(0), 0u);
 }
 
 TEST_F(ConnectionsTest, OneThatDoesNotAnswerAPingIsClosed) {
