@@ -13,7 +13,6 @@ namespace {
 // Frames grow to about this while they wait.
 constexpr size_t kFrameBytes = 512 << 10;
 constexpr size_t kFrameParts = 8192;
-constexpr size_t kSpareFrames = 16;
 
 bool SameShape(const v1::StepBlock& block, uint64_t round, const SentSteps& steps) {
   const v1::Tensor& input = block.input();
@@ -60,16 +59,9 @@ ResumeLink::ResumeLink(const Endpoint& endpoint, std::unique_ptr<grpc::ClientCon
       owner_(owner),
       reply_(std::make_shared<Reply>()) {}
 
-ResumeLink::Frame* ResumeLink::FrameFor(size_t bytes) {
-  if (frames_.empty() || frames_.back()->bytes + bytes > kFrameBytes || frames_.back()->parts >= kFrameParts) {
-    if (spare_.empty()) {
-      frames_.push_back(std::make_unique<Frame>());
-    } else {
-      frames_.push_back(std::move(spare_.back()));
-      spare_.pop_back();
-    }
-  }
-  Frame* const frame = frames_.back().get();
+FrameQueue::Frame* ResumeLink::FrameFor(size_t bytes) {
+  FrameQueue::Frame* frame = frames_.last();
+  if (frame == nullptr || frame->bytes + bytes > kFrameBytes || frame->parts >= kFrameParts) frame = frames_.Add();
   frame->bytes += bytes;
   ++frame->parts;
   return frame;
@@ -126,30 +118,22 @@ void ResumeLink::Flush() {
 
 void ResumeLink::HalfClose() {
   MutexLock lock(&mutex_);
-  half_closed_ = true;
+  frames_.HalfClose();
   FlushLocked();
 }
 
 void ResumeLink::FlushLocked() {
-  if (writing_ != nullptr || closed_) return;
-  if (frames_.empty()) {
-    if (half_closed_ && !writes_done_) {
-      writes_done_ = true;
-      StartWritesDone();
-    }
-    return;
+  if (closed_) return;
+  if (FrameQueue::Frame* next = frames_.Next()) {
+    StartWrite(&next->message);
+  } else if (frames_.TakeEnd()) {
+    StartWritesDone();
   }
-  writing_ = std::move(frames_.front());
-  frames_.pop_front();
-  StartWrite(&writing_->message);
 }
 
 void ResumeLink::OnWriteDone(bool ok) {
   MutexLock lock(&mutex_);
-  writing_->message.Clear();
-  writing_->bytes = writing_->parts = 0;
-  if (spare_.size() < kSpareFrames) spare_.push_back(std::move(writing_));
-  writing_.reset();
+  frames_.Written();
   if (ok) FlushLocked();  // otherwise the read side is about to hear why
 }
 
@@ -169,7 +153,7 @@ void ResumeLink::OnReadDone(bool ok) {
   {
     MutexLock lock(&mutex_);
     closed_ = true;
-    frames_.clear();
+    frames_.Drop();
   }
   RemoveHold();
 }

@@ -5,13 +5,13 @@
 #ifndef LSTMD_CLIENT_RESUME_LINK_H_
 #define LSTMD_CLIENT_RESUME_LINK_H_
 
-#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "client/endpoints.h"
+#include "client/frame_queue.h"
 #include "client/mutex.h"
 #include "client/resume_session.h"
 #include "grpcpp/client_context.h"
@@ -65,12 +65,6 @@ class ResumeLink final : public grpc::ClientBidiReactor<v1::StreamStepsRequest, 
   static constexpr uint32_t kNobody = UINT32_MAX;
 
  private:
-  struct Frame {
-    v1::StreamStepsRequest message;
-    size_t bytes = 0;
-    size_t parts = 0;
-  };
-
   ResumeLink(const Endpoint& endpoint, std::unique_ptr<grpc::ClientContext> context, Owner* owner);
 
   void OnReadDone(bool ok) override;
@@ -78,7 +72,7 @@ class ResumeLink final : public grpc::ClientBidiReactor<v1::StreamStepsRequest, 
   void OnDone(const grpc::Status& status) override;
 
   // The frame to add a part of about `bytes` to.
-  Frame* FrameFor(size_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  FrameQueue::Frame* FrameFor(size_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void FlushLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const std::string address_;
@@ -90,11 +84,7 @@ class ResumeLink final : public grpc::ClientBidiReactor<v1::StreamStepsRequest, 
   absl::Status broken_;               // the reader's: what was wrong with a reply
 
   Mutex mutex_;
-  std::deque<std::unique_ptr<Frame>> frames_ ABSL_GUARDED_BY(mutex_);
-  std::vector<std::unique_ptr<Frame>> spare_ ABSL_GUARDED_BY(mutex_);
-  std::unique_ptr<Frame> writing_ ABSL_GUARDED_BY(mutex_);
-  bool half_closed_ ABSL_GUARDED_BY(mutex_) = false;
-  bool writes_done_ ABSL_GUARDED_BY(mutex_) = false;
+  FrameQueue frames_ ABSL_GUARDED_BY(mutex_);
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;  // nothing can be sent any more
 };
 

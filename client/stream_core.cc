@@ -14,7 +14,6 @@ namespace {
 constexpr uint32_t kMaxHandles = 1 << 20;
 // Frames grow to about this while they wait: enough to make the cost of a message vanish, far below any message limit.
 constexpr size_t kFrameBytes = 512 << 10;
-constexpr size_t kSpareFrames = 64;
 
 }  // namespace
 
@@ -47,53 +46,35 @@ absl::Status Stream::Core::Sendable() const {
     return status_.ok() ? absl::FailedPreconditionError("the stream has ended") : status_;
   }
   if (!broken_.ok()) return broken_;
-  if (half_closed_) return absl::FailedPreconditionError("the stream was finished; nothing more can be sent");
+  if (frames_.half_closed()) return absl::FailedPreconditionError("the stream was finished; nothing more can be sent");
   if (closed_) return absl::UnavailableError("the stream is ending");
   return absl::OkStatus();
 }
 
 v1::StreamStepsRequest* Stream::Core::FrameFor(size_t bytes, bool block, bool before_unbinds) {
-  bool fits = !frames_.empty();
-  if (fits) {
-    const Frame& last = *frames_.back();
-    if (before_unbinds && last.message.unbinds_size() > 0) fits = false;
-    if (last.bytes + bytes > kFrameBytes) fits = false;
-    if (block && !options_.coalesce && last.message.steps_size() > 0) fits = false;
-  }
-  if (!fits) {
-    if (spare_frames_.empty()) {
-      frames_.push_back(std::make_unique<Frame>());
-    } else {
-      frames_.push_back(std::move(spare_frames_.back()));
-      spare_frames_.pop_back();
-    }
-  }
-  frames_.back()->bytes += bytes;
-  return &frames_.back()->message;
+  FrameQueue::Frame* frame = frames_.last();
+  const bool fits = frame != nullptr && frame->bytes + bytes <= kFrameBytes &&
+                    !(before_unbinds && frame->message.unbinds_size() > 0) &&
+                    !(block && !options_.coalesce && frame->message.steps_size() > 0);
+  if (!fits) frame = frames_.Add();
+  frame->bytes += bytes;
+  return &frame->message;
 }
 
 void Stream::Core::Flush() {
-  if (writing_ != nullptr || closed_) return;
-  if (frames_.empty()) {
-    if (half_closed_ && !writes_done_) {
-      writes_done_ = true;
-      StartWritesDone();
-    }
-    return;
+  if (closed_) return;
+  if (FrameQueue::Frame* next = frames_.Next()) {
+    grpc::WriteOptions write;
+    if (frames_.last() != nullptr) write.set_buffer_hint();
+    StartWrite(&next->message, write);
+  } else if (frames_.TakeEnd()) {
+    StartWritesDone();
   }
-  writing_ = std::move(frames_.front());
-  frames_.pop_front();
-  grpc::WriteOptions write;
-  if (!frames_.empty()) write.set_buffer_hint();
-  StartWrite(&writing_->message, write);
 }
 
 void Stream::Core::OnWriteDone(bool ok) {
   MutexLock lock(&mutex_);
-  writing_->message.Clear();
-  writing_->bytes = 0;
-  if (spare_frames_.size() < kSpareFrames) spare_frames_.push_back(std::move(writing_));
-  writing_.reset();
+  frames_.Written();
   if (ok) Flush();  // otherwise the read side is about to hear why
 }
 
@@ -196,7 +177,7 @@ absl::Status Stream::Core::Send(const Steps& steps, StepCallback done, bool wait
 absl::Status Stream::Core::Finish() {
   if (InCallback()) return absl::FailedPreconditionError("Finish was called from a callback, for which it would wait");
   MutexLock lock(&mutex_);
-  half_closed_ = true;
+  frames_.HalfClose();
   Flush();
   while (!done_) changed_.Wait(&mutex_);
   return status_;
@@ -218,7 +199,7 @@ void Stream::Core::OnReadDone(bool ok) {
   {
     MutexLock lock(&mutex_);
     closed_ = true;
-    frames_.clear();
+    frames_.Drop();
     changed_.SignalAll();
   }
   RemoveHold();

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The reactor behind Stream. Two halves meet under one lock: senders append to the last frame of `frames_`, which the
-// write side sends one after the other (one write may be on its way at a time), and the read side matches replies to
-// blocks by id, then to a place in the block by handle.
+// The reactor behind Stream. Two halves meet under one lock: senders append to the last frame that waits
+// (frame_queue.h), and the read side matches replies to blocks by id, then to a place in the block by handle.
 //
 // Ids are (generation << 32 | index + 1) of a Block in a table that only grows, so that a lookup is an index and a
 // stale id is noticed. Nothing is allocated for a step once the table, the frames and their strings have grown.
@@ -16,6 +15,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/string_view.h"
+#include "client/frame_queue.h"
 #include "client/mutex.h"
 #include "client/stream.h"
 #include "grpcpp/client_context.h"
@@ -44,10 +44,6 @@ class Stream::Core final : public grpc::ClientBidiReactor<v1::StreamStepsRequest
   bool InCallback() const { return dispatching_ == this; }
 
  private:
-  struct Frame {
-    v1::StreamStepsRequest message;
-    size_t bytes = 0;  // about what it takes on the wire
-  };
   // The steps of one Send. Fields are guarded by mutex_, but `done`, which the read side alone uses once it was sent.
   struct Block {
     StepCallback done;
@@ -104,21 +100,17 @@ class Stream::Core final : public grpc::ClientBidiReactor<v1::StreamStepsRequest
 
   Mutex mutex_;
   CondVar changed_;  // in_flight_, closed_ or done_
-  std::deque<std::unique_ptr<Frame>> frames_ ABSL_GUARDED_BY(mutex_);
-  std::vector<std::unique_ptr<Frame>> spare_frames_ ABSL_GUARDED_BY(mutex_);
-  std::unique_ptr<Frame> writing_ ABSL_GUARDED_BY(mutex_);
+  FrameQueue frames_ ABSL_GUARDED_BY(mutex_);
   std::deque<Block> blocks_ ABSL_GUARDED_BY(mutex_);
   std::vector<uint32_t> free_blocks_ ABSL_GUARDED_BY(mutex_);
   std::vector<Handle> handles_ ABSL_GUARDED_BY(mutex_);
   std::deque<uint32_t> free_handles_ ABSL_GUARDED_BY(mutex_);
   uint32_t in_flight_ ABSL_GUARDED_BY(mutex_) = 0;
   uint32_t limit_ ABSL_GUARDED_BY(mutex_);
-  bool half_closed_ ABSL_GUARDED_BY(mutex_) = false;  // the caller sends no more
-  bool writes_done_ ABSL_GUARDED_BY(mutex_) = false;  // and gRPC knows
-  bool closed_ ABSL_GUARDED_BY(mutex_) = false;       // nothing will be read any more
-  bool done_ ABSL_GUARDED_BY(mutex_) = false;         // all callbacks were called
-  absl::Status broken_ ABSL_GUARDED_BY(mutex_);       // what this side found wrong
-  absl::Status status_ ABSL_GUARDED_BY(mutex_);       // of the stream, once done_
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;  // nothing will be read any more
+  bool done_ ABSL_GUARDED_BY(mutex_) = false;    // all callbacks were called
+  absl::Status broken_ ABSL_GUARDED_BY(mutex_);  // what this side found wrong
+  absl::Status status_ ABSL_GUARDED_BY(mutex_);  // of the stream, once done_
 };
 
 }  // namespace lstmd::client
