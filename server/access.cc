@@ -7,6 +7,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "engine/errors.h"
 #include "grpc/grpc_security_constants.h"
 #include "openssl/crypto.h"
@@ -146,7 +147,11 @@ absl::StatusOr<Caller> AccessControl::Admit(const grpc::CallbackServerContext& c
                                             Right right) const {
   if (!enabled() || right == Right::kOpen) return Caller();
   absl::StatusOr<std::shared_ptr<const Identity>> identity = Find(call);
-  if (!identity.ok()) return identity.status();
+  if (!identity.ok()) {
+    absl::Status error = identity.status();
+    SetHold(strangers_.Next(0, absl::Now()), &error);
+    return error;
+  }
   Caller caller(*identity);
   if (absl::Status status = caller.CheckValid(); !status.ok()) return status;
   if (right == Right::kAdmin) {

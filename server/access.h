@@ -16,6 +16,7 @@
 #include "grpcpp/server_context.h"
 #include "server/caller.h"
 #include "server/file_watcher.h"
+#include "server/refusal_hold.h"
 
 namespace lstmd::server {
 
@@ -35,7 +36,8 @@ class AccessControl {
   // NOT_FOUND / FILE, INVALID_ARGUMENT / AUTH_FILE, QUOTA_FILE, and OPTIONS for quotas without tenants.
   static absl::StatusOr<std::shared_ptr<const AccessControl>> Create(const AccessOptions& options);
 
-  // Checks the caller and counts the request. UNAUTHENTICATED / TOKEN, PERMISSION_DENIED / ADMIN_ONLY,
+  // Checks the caller and counts the request. All who present nothing that is known are held back together, as a tenant
+  // above its quota is (refusal_hold.h). UNAUTHENTICATED / TOKEN, PERMISSION_DENIED / ADMIN_ONLY,
   // RESOURCE_EXHAUSTED / QUOTA.
   absl::StatusOr<Caller> Admit(const grpc::CallbackServerContext& call, std::string_view rpc, Right right) const;
 
@@ -57,6 +59,7 @@ class AccessControl {
   std::shared_ptr<const Table> table() const;
 
   const AccessOptions options_;
+  mutable RefusalPacer strangers_;
   mutable Mutex mutex_;
   std::shared_ptr<const Table> table_ ABSL_GUARDED_BY(mutex_);
   QuotaTable quotas_ ABSL_GUARDED_BY(mutex_);

@@ -18,6 +18,8 @@ constexpr char kPayload[] = "lstmd/hold";
 constexpr int64_t kCallNanos = 2'000'000;
 constexpr int64_t kWorkNanos = 20'000;
 constexpr int64_t kLongestNanos = 1'000'000'000;
+// Those that would be held for longer end one after the other over so long: all at once they would be a flood again.
+constexpr int64_t kSpreadNanos = 500'000'000;
 
 }  // namespace
 
@@ -27,9 +29,12 @@ absl::Duration RefusalPacer::Next(uint64_t works, absl::Time now) {
       kCallNanos + kWorkNanos * static_cast<int64_t>(std::min<uint64_t>(works, kLongestNanos / kWorkNanos));
   int64_t next = next_ns_.load(std::memory_order_relaxed);
   while (true) {
-    const int64_t ahead = std::min(std::max<int64_t>(0, next - now_ns) + cost, kLongestNanos);
-    if (next_ns_.compare_exchange_weak(next, now_ns + ahead, std::memory_order_relaxed))
-      return absl::Nanoseconds(ahead);
+    const int64_t ahead = std::max<int64_t>(0, next - now_ns) + cost;
+    const int64_t hold = std::min(ahead, kLongestNanos);
+    if (!next_ns_.compare_exchange_weak(next, now_ns + hold, std::memory_order_relaxed)) continue;
+    if (ahead <= kLongestNanos) return absl::Nanoseconds(hold);
+    const int64_t turn = over_.fetch_add(1, std::memory_order_relaxed);
+    return absl::Nanoseconds(hold - turn * kCallNanos % kSpreadNanos);
   }
 }
 

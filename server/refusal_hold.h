@@ -2,7 +2,7 @@
 //
 // To refuse a step costs more than to run it, so a tenant that goes on in spite of refusals would take from others what
 // its quota denies it. So the more a tenant is refused, the longer each answer is held back, and the longer a stream is
-// not read after one: a caller waits in its own time.
+// not read after one: a caller waits in its own time. So do all who are refused for they are not known.
 #ifndef LSTMD_SERVER_REFUSAL_HOLD_H_
 #define LSTMD_SERVER_REFUSAL_HOLD_H_
 
@@ -15,7 +15,7 @@
 
 namespace lstmd::server {
 
-// Of one tenant. Thread-safe.
+// Of one tenant, or of all who are none. Thread-safe.
 class RefusalPacer {
  public:
   // For how long to hold the refusal of one call or message with `works` pieces of work: two milliseconds for one now
@@ -24,6 +24,7 @@ class RefusalPacer {
 
  private:
   std::atomic<int64_t> next_ns_{0};
+  std::atomic<uint32_t> over_{0};  // calls that would have been held for longer
 };
 
 // Notes in an error, for the server itself, how long it is to be held.

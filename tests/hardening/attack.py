@@ -14,10 +14,13 @@ sly COUNT EACH           the same, after one call that is finished and answered
 polite COUNT EACH        the first on connections that acknowledge the server's settings and keep to them
 resets COUNT EACH        so many calls that are opened and cancelled at once, EACH on a connection
 large COUNT EACH         so many calls with a message of EACH bytes that lacks its last byte
+strangers SECONDS EACH   calls without a token for so long, EACH at any time on each of ten connections
 """
 import os
 import random
 import sys
+import threading
+import time
 
 import http2
 from http2 import Connection, field, frame, message
@@ -158,13 +161,39 @@ def large(address, count, each):
     return f"{count} messages of {each >> 20} MiB"
 
 
+def strangers(address, seconds, each):
+    body = message(field(1, field(1, b"models/sunspots/sessions/none")))
+    end = time.monotonic() + seconds
+    refused = []
+
+    def ask():
+        connection, count = Connection(address), 0
+        connection.healthy()  # its settings are known by then
+        for _ in range(each):
+            connection.open(STEP, body, end=True)
+        while time.monotonic() < end and (got := connection.read_frame()):
+            if got[0] == http2.HEADERS and got[1] & http2.END_STREAM:
+                count += 1
+                connection.open(STEP, body, end=True)
+        refused.append(count)
+        connection.close()
+
+    threads = [threading.Thread(target=ask) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return f"{sum(refused) / seconds:.0f} calls a second"
+
+
 def main():
     os.nice(19)
     address, kind, *numbers = sys.argv[1:]
     numbers = [int(number) for number in numbers]
     kinds = {"malformed": malformed, "gone": gone, "slow": slow, "streams": streams, "unfinished": calls,
              "sly": lambda *a: calls(*a, sly=True),
-             "polite": lambda *a: calls(*a, polite=True), "resets": lambda *a: calls(*a, reset=True), "large": large}
+             "polite": lambda *a: calls(*a, polite=True), "resets": lambda *a: calls(*a, reset=True), "large": large,
+             "strangers": strangers}
     print(kinds[kind](address, *numbers), flush=True)
     sys.stdin.read()
     for connection in held:

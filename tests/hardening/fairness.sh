@@ -26,25 +26,30 @@ p99() { for _ in 1 2 3; do once; done | sort -n | sed -n 2p; }
 once() { ctl victim bench --model sunspots --sessions 8 --streams 2 --rate 1000 --seconds "$seconds" | sed -n 's/.*"p99": \([0-9.]*\).*/\1/p'; }
 alone=$(p99)
 verdict=0
-printf '%-44s %10s %6s %16s\n' '' 'p99 ms' times 'flood, steps/s'
+printf '%-44s %10s %6s %16s\n' '' 'p99 ms' times 'flood, a second'
 printf '%-44s %10.2f %6s %16s\n' 'the victim alone' "$alone" 1 -
-# flood NAME TENANT FLAGS…
-flood() {
+# judge NAME COMMAND…: the victim beside COMMAND, which prints its rate and ends by itself.
+judge() {
   sleep 2  # what the flood before has overdrawn is paid then
-  nice -n 19 "$bin/lstmctl" --server "$address" --token-file "$work/$2" --json bench --model sunspots --warmup 0 \
-    --seconds $((3 * seconds + 6)) "${@:3}" >"$work/flood" 2>&1 &
+  nice -n 19 "${@:2}" >"$work/flood" 2>&1 &
   local other=$! beside rate times
   sleep 1
   beside=$(p99)
   wait $other || true
-  rate=$(sed -n 's/.*"steps_per_second": \([0-9]*\).*/\1/p' "$work/flood")
+  rate=$(sed -n 's/.*"steps_per_second": \([0-9]*\).*/\1/p; s/^\([0-9]*\) calls a second$/\1/p' "$work/flood")
   times=$(awk "BEGIN {printf \"%.2f\", $beside / $alone}")
   printf '%-44s %10.2f %6s %16s\n' "beside $1" "$beside" "$times" "${rate:-refused}"
   if awk "BEGIN {exit !($times > 2)}"; then verdict=1; fi
 }
+long=$((3 * seconds + 6))
+# flood NAME TENANT FLAGS…
+flood() {
+  judge "$1" "$bin/lstmctl" --server "$address" --token-file "$work/$2" --json bench --model sunspots --warmup 0 --seconds "$long" "${@:3}"
+}
 flood 'steps, with a quota' bounded --sessions 64 --streams 4 --in-flight 256 --keep-going
 flood 'calls, with a quota' bounded --sessions 200 --streams 200 --connections 10 --unary --keep-going
 flood 'sequences of 500 steps, with a quota' bounded --sequence 500 --sessions 8 --streams 8 --keep-going
+judge 'calls without a token' python3 tests/hardening/attack.py "$address" strangers "$long" 200
 flood 'steps, without' unbounded --sessions 64 --streams 4 --in-flight 256
 flood 'steps of 1,000 sessions on 50 streams' unbounded --sessions 1000 --streams 50 --connections 10
 flood 'calls, one for each step' unbounded --sessions 200 --streams 200 --connections 10 --unary

@@ -5,6 +5,7 @@
 #include <map>
 #include <thread>
 
+#include "absl/time/clock.h"
 #include "gmock/gmock.h"
 #include "server/telemetry.h"
 #include "tests/integration/access_fixture.h"
@@ -98,6 +99,26 @@ TEST_F(AccessTest, WhoGoesOnInSpiteOfRefusalsIsAnsweredAllTheSame) {
   gone->TryCancel();
   EXPECT_EQ(cancelled->Finish().error_code(), grpc::StatusCode::CANCELLED);
   EXPECT_EQ(CreateAs(kBeta, "m", "s").code, grpc::StatusCode::OK);
+}
+
+// No answer comes before its time, and whoever is known does not wait with the others.
+TEST_F(AccessTest, WhoIsNotKnownIsHeldBack) {
+  StartCpu();
+  EXPECT_EQ(CreateAs(kAlpha, "m", "s").code, grpc::StatusCode::OK);
+  const absl::Time start = absl::Now();
+  std::vector<std::thread> callers;
+  std::atomic<int> refused{0};
+  for (int i = 0; i < 4; ++i) {
+    callers.emplace_back([&] {
+      for (const char* token : {"", "lstmd_guess"}) {
+        for (int k = 0; k < 10; ++k) refused += StepAs(token, SessionName("m", "s")).reason == "TOKEN" ? 1 : 0;
+      }
+    });
+  }
+  EXPECT_EQ(StepAs(kAlpha, SessionName("m", "s")).code, grpc::StatusCode::OK);
+  for (std::thread& caller : callers) caller.join();
+  EXPECT_EQ(refused, 80);
+  EXPECT_GE(absl::Now() - start, absl::Milliseconds(80 * 2));
 }
 
 TEST_F(AccessTest, WorkInFlightIsBoundedForEachTenant) {

@@ -103,6 +103,9 @@ TEST(RefusalPacerTest, HoldsLongerTheMoreIsRefused) {
   EXPECT_EQ(pacer.Next(50, start), absl::Milliseconds(5));
   EXPECT_EQ(pacer.Next(0, start + absl::Milliseconds(4)), absl::Milliseconds(3));
   EXPECT_EQ(pacer.Next(UINT64_MAX, start), absl::Seconds(1));
+  // From here on they end one after the other, over half a second.
+  EXPECT_EQ(pacer.Next(1, start), absl::Milliseconds(998));
+  for (int i = 2; i < 250; ++i) EXPECT_EQ(pacer.Next(1, start), absl::Milliseconds(1000 - 2 * i));
   EXPECT_EQ(pacer.Next(1, start), absl::Seconds(1));
   EXPECT_EQ(pacer.Next(0, start + absl::Seconds(2)), absl::Milliseconds(2));
 }
