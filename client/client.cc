@@ -68,7 +68,9 @@ absl::Status Client::Greet(const std::string& address) {
   Prepare(&context);
   SetDeadline(&context, options_.connect_timeout);
   // With several, the next is tried rather than this one waited for.
-  context.set_wait_for_ready(options_.wait_for_server && endpoints_->size() == 1);
+  const bool wait = options_.wait_for_server && endpoints_->size() == 1;
+  context.set_wait_for_ready(wait);
+  if (!wait) TryToConnect(endpoints_->At(address)->channel.get(), context.deadline());
   v1::ServerInfo info;
   const grpc::Status answer =
       endpoints_->At(address)->models->GetServerInfo(&context, v1::GetServerInfoRequest(), &info);

@@ -73,6 +73,18 @@ void Endpoints::Prefer(const std::string& address) {
   if (index < addresses_.size()) current_ = index;
 }
 
+void TryToConnect(grpc::Channel* channel, std::chrono::system_clock::time_point deadline) {
+  constexpr auto kOnceMore = std::chrono::milliseconds(200);
+  grpc_connectivity_state state = channel->GetState(/*try_to_connect=*/true);
+  while (state == GRPC_CHANNEL_IDLE || state == GRPC_CHANNEL_CONNECTING) {
+    if (!channel->WaitForStateChange(state, deadline)) return;
+    state = channel->GetState(true);
+  }
+  if (state != GRPC_CHANNEL_TRANSIENT_FAILURE) return;
+  grpc::experimental::ChannelResetConnectionBackoff(channel);
+  channel->WaitForConnected(std::min(deadline, std::chrono::system_clock::now() + kOnceMore));
+}
+
 std::vector<std::string> ParseAddresses(const std::string& addresses) {
   std::vector<std::string> parts;
   for (absl::string_view part : absl::StrSplit(addresses, ',')) {

@@ -4,6 +4,7 @@
 #ifndef LSTMD_CLIENT_ENDPOINTS_H_
 #define LSTMD_CLIENT_ENDPOINTS_H_
 
+#include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
@@ -63,6 +64,11 @@ class Endpoints {
   size_t current_ ABSL_GUARDED_BY(mutex_) = 0;  // in addresses_
   std::map<std::string, std::unique_ptr<Endpoint>> endpoints_ ABSL_GUARDED_BY(mutex_);
 };
+
+// Lets the first connection of `channel` come about, or fail twice, until `deadline`. gRPC 1.51 looks at the errno of a
+// connect after it has allocated memory, so that one that goes on is now and then taken for failed, as on a system
+// without /sys, where glibc then looks for it.
+void TryToConnect(grpc::Channel* channel, std::chrono::system_clock::time_point deadline);
 
 // "host1:port,host2:port" -> its parts.
 std::vector<std::string> ParseAddresses(const std::string& addresses);

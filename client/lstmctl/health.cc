@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "absl/strings/str_cat.h"
+#include "client/endpoints.h"
 #include "client/error.h"
 #include "client/lstmctl/command.h"
 #include "client/lstmctl/print.h"
@@ -19,12 +20,14 @@ constexpr absl::string_view kServing("\x08\x01", 2);
 
 absl::Status Health(const Context& context) {
   const ClientOptions options = context.Options();
-  grpc::GenericStub stub(grpc::CreateChannel(
-      context.server, options.credentials ? options.credentials : grpc::InsecureChannelCredentials()));
+  const std::shared_ptr<grpc::Channel> channel = grpc::CreateChannel(
+      context.server, options.credentials ? options.credentials : grpc::InsecureChannelCredentials());
+  grpc::GenericStub stub(channel);
   grpc::ClientContext call;
   if (options.timeout < absl::Hours(1)) {
     call.set_deadline(std::chrono::system_clock::now() + absl::ToChronoMicroseconds(options.timeout));
   }
+  TryToConnect(channel.get(), call.deadline());
   grpc::ByteBuffer request;
   const grpc::Slice empty;
   grpc::ByteBuffer(&empty, 1).Swap(&request);

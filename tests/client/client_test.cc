@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "client/endpoints.h"
 #include "client/error.h"
 #include "gmock/gmock.h"
 #include "tests/integration/server_fixture.h"
@@ -186,6 +187,19 @@ TEST_F(ClientTest, LargeMessagesPass) {
   const absl::StatusOr<RunResult> result = client_->RunSequence("wide", Series(750'000, 4), {});
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_THAT(result->output.shape, ElementsAre(750'000, 8));
+}
+
+TEST_F(ClientTest, AConnectionIsThereOrWasTried) {
+  const auto patience = std::chrono::system_clock::now() + std::chrono::minutes(1);
+  const auto good = grpc::CreateChannel(address_, grpc::InsecureChannelCredentials());
+  TryToConnect(good.get(), patience);
+  EXPECT_EQ(good->GetState(false), GRPC_CHANNEL_READY);
+  const auto refused = grpc::CreateChannel("127.0.0.1:1", grpc::InsecureChannelCredentials());
+  TryToConnect(refused.get(), patience);
+  EXPECT_EQ(refused->GetState(false), GRPC_CHANNEL_TRANSIENT_FAILURE);
+  const auto late = grpc::CreateChannel(address_, grpc::InsecureChannelCredentials());
+  TryToConnect(late.get(), std::chrono::system_clock::now());
+  EXPECT_NE(late->GetState(false), GRPC_CHANNEL_TRANSIENT_FAILURE);
 }
 
 TEST_F(ClientTest, UnreachableServersAreNamed) {
