@@ -109,6 +109,7 @@ TEST_F(ResumableErrorsTest, MoreLostThanKeptIsDataLoss) {
   Futures futures;
   SendAll(s, 10, &futures);
   for (auto& future : futures) EXPECT_TRUE(future.get().ok());
+  Meet();
   a_.fault = [&, broken = false](const std::string&, uint64_t) mutable {
     if (std::exchange(broken, true)) return Fault::kNone;
     store_->Restore(&session, 5);
@@ -231,6 +232,7 @@ TEST_F(ResumableErrorsTest, CallbacksMaySendButNotWait) {
   ASSERT_TRUE(stream_->Send(steps, again).ok());
   over.get_future().wait();
   EXPECT_TRUE(stream_->Finish().ok());
+  Meet();
   EXPECT_EQ(session.applied, 50u);
 }
 
@@ -245,7 +247,10 @@ class UnaryRetryTest : public ResumableStreamTest {
     if (!client.ok()) return client.status();
     StepOptions step;
     step.seq = seq;
-    return (*client)->OpenSession(SessionName("m", "s")).Step(Array{{1}, {2}}, step);
+    Meet();
+    absl::StatusOr<StepOutput> output = (*client)->OpenSession(SessionName("m", "s")).Step(Array{{1}, {2}}, step);
+    Meet();
+    return output;
   }
 };
 

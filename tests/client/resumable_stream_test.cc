@@ -26,6 +26,7 @@ TEST_F(ResumableStreamTest, StepsAreNumberedFromTheServersLast) {
   const uint32_t handle = Bind("s");
   const float input = 1;
   EXPECT_EQ(*stream_->Step(handle, absl::MakeConstSpan(&input, 1)), std::vector<float>{3});
+  Meet();
   EXPECT_EQ(session.last_seq, 8u);
   EXPECT_TRUE(stream_->Finish().ok());
   const ResumeStats stats = stream_->stats();
@@ -189,6 +190,7 @@ TEST_F(ResumableStreamTest, LostStepsAreReplayed) {
     a_.fault = nullptr;
     SendAll(handle, answered, &futures);
     futures.back().wait();
+    Meet();
     a_.fault = [&, crashed = false](const std::string&, uint64_t seq) mutable {
       if (std::exchange(crashed, true)) return Fault::kNone;
       session.durable_seq = seq - 1 - seq % 10;
@@ -197,6 +199,7 @@ TEST_F(ResumableStreamTest, LostStepsAreReplayed) {
     };
     SendAll(handle, 3, &futures);
     futures.back().wait();
+    Meet();
   }
   ExpectUndisturbed(&futures, session);
   EXPECT_TRUE(stream_->Finish().ok());
@@ -233,6 +236,7 @@ TEST_F(ResumableStreamTest, AStaleOwnerIsNotBelieved) {
   Futures futures;
   SendAll(handle, 10, &futures);
   futures.back().wait();
+  Meet();
   int checkpoints = 0;
   b_.spoil_bound = [&](v1::Session* bound) {
     if (checkpoints > 0) return;
@@ -269,6 +273,7 @@ TEST_F(ResumableStreamTest, DeletesSurviveToo) {
   EXPECT_EQ(stream_->Step(t, absl::MakeConstSpan(&input, 1)).status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_TRUE(stream_->Finish().ok());
   for (auto& future : futures) EXPECT_TRUE(future.get().ok());
+  Meet();
   EXPECT_EQ(store_->sessions.count(SessionName("m", "s")), 0u);
   EXPECT_EQ(store_->sessions.count(SessionName("m", "t")), 1u);
 }
@@ -308,6 +313,7 @@ TEST_F(ResumableStreamTest, SessionsFailOnTheirOwn) {
     ASSERT_TRUE(sent.ok()) << sent;
   }
   EXPECT_TRUE(stream_->Finish().ok());
+  Meet();
   for (uint32_t i = 0; i < kSessions; ++i) {
     ASSERT_EQ(outputs[i].size(), static_cast<size_t>(kRounds));
     float state = 0;
