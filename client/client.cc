@@ -70,10 +70,10 @@ absl::Status Client::Greet(const std::string& address) {
   // With several, the next is tried rather than this one waited for.
   const bool wait = options_.wait_for_server && endpoints_->size() == 1;
   context.set_wait_for_ready(wait);
-  if (!wait) TryToConnect(endpoints_->At(address)->channel.get(), context.deadline());
+  Endpoint* const endpoint = endpoints_->At(address);
+  if (!wait) TryToConnect(endpoint->channel.get(), context.deadline());
   v1::ServerInfo info;
-  const grpc::Status answer =
-      endpoints_->At(address)->models->GetServerInfo(&context, v1::GetServerInfoRequest(), &info);
+  const grpc::Status answer = endpoint->models->GetServerInfo(&context, v1::GetServerInfoRequest(), &info);
   if (answer.ok()) return absl::OkStatus();
   absl::Status status = FromGrpc(answer);
   if (!GetDetails(status).reason.empty()) return status;  // a server of this project answered, and refused

@@ -22,6 +22,13 @@ class FrameQueue {
     size_t parts = 0;
   };
 
+  // What is appended to a frame that waits should not make it larger: enough to make the cost of a message vanish, far
+  // below any message limit.
+  static constexpr size_t kFrameBytes = 512 << 10;
+
+  // Keeps `most_spare` frames to use again.
+  explicit FrameQueue(size_t most_spare) : most_spare_(most_spare) {}
+
   // Waiting, to append to; nullptr: there is none.
   Frame* last() { return waiting_.empty() ? nullptr : waiting_.back().get(); }
   Frame* Add() {
@@ -44,7 +51,7 @@ class FrameQueue {
   void Written() {
     writing_->message.Clear();
     writing_->bytes = writing_->parts = 0;
-    if (spare_.size() < kSpare) spare_.push_back(std::move(writing_));
+    if (spare_.size() < most_spare_) spare_.push_back(std::move(writing_));
     writing_.reset();
   }
 
@@ -58,7 +65,7 @@ class FrameQueue {
   void Drop() { waiting_.clear(); }
 
  private:
-  static constexpr size_t kSpare = 64;
+  const size_t most_spare_;
   std::deque<std::unique_ptr<Frame>> waiting_;
   std::vector<std::unique_ptr<Frame>> spare_;
   std::unique_ptr<Frame> writing_;

@@ -10,8 +10,6 @@
 namespace lstmd::client {
 namespace {
 
-// Frames grow to about this while they wait.
-constexpr size_t kFrameBytes = 512 << 10;
 constexpr size_t kFrameParts = 8192;
 
 bool SameShape(const v1::StepBlock& block, uint64_t round, const SentSteps& steps) {
@@ -61,7 +59,8 @@ ResumeLink::ResumeLink(const Endpoint& endpoint, std::unique_ptr<grpc::ClientCon
 
 FrameQueue::Frame* ResumeLink::FrameFor(size_t bytes) {
   FrameQueue::Frame* frame = frames_.last();
-  if (frame == nullptr || frame->bytes + bytes > kFrameBytes || frame->parts >= kFrameParts) frame = frames_.Add();
+  const bool fits = frame != nullptr && frame->bytes + bytes <= FrameQueue::kFrameBytes && frame->parts < kFrameParts;
+  if (!fits) frame = frames_.Add();
   frame->bytes += bytes;
   ++frame->parts;
   return frame;

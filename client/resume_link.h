@@ -84,7 +84,7 @@ class ResumeLink final : public grpc::ClientBidiReactor<v1::StreamStepsRequest, 
   absl::Status broken_;               // the reader's: what was wrong with a reply
 
   Mutex mutex_;
-  FrameQueue frames_ ABSL_GUARDED_BY(mutex_);
+  FrameQueue frames_ ABSL_GUARDED_BY(mutex_){16};
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;  // nothing can be sent any more
 };
 

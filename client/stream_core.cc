@@ -12,8 +12,6 @@ namespace lstmd::client {
 namespace {
 
 constexpr uint32_t kMaxHandles = 1 << 20;
-// Frames grow to about this while they wait: enough to make the cost of a message vanish, far below any message limit.
-constexpr size_t kFrameBytes = 512 << 10;
 
 }  // namespace
 
@@ -53,7 +51,7 @@ absl::Status Stream::Core::Sendable() const {
 
 v1::StreamStepsRequest* Stream::Core::FrameFor(size_t bytes, bool block, bool before_unbinds) {
   FrameQueue::Frame* frame = frames_.last();
-  const bool fits = frame != nullptr && frame->bytes + bytes <= kFrameBytes &&
+  const bool fits = frame != nullptr && frame->bytes + bytes <= FrameQueue::kFrameBytes &&
                     !(before_unbinds && frame->message.unbinds_size() > 0) &&
                     !(block && !options_.coalesce && frame->message.steps_size() > 0);
   if (!fits) frame = frames_.Add();

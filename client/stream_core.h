@@ -100,7 +100,7 @@ class Stream::Core final : public grpc::ClientBidiReactor<v1::StreamStepsRequest
 
   Mutex mutex_;
   CondVar changed_;  // in_flight_, closed_ or done_
-  FrameQueue frames_ ABSL_GUARDED_BY(mutex_);
+  FrameQueue frames_ ABSL_GUARDED_BY(mutex_){64};
   std::deque<Block> blocks_ ABSL_GUARDED_BY(mutex_);
   std::vector<uint32_t> free_blocks_ ABSL_GUARDED_BY(mutex_);
   std::vector<Handle> handles_ ABSL_GUARDED_BY(mutex_);

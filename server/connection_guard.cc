@@ -185,9 +185,10 @@ ConnectionGuard::Found ConnectionGuard::Look(size_t counted, bool bytes) {
     Say(cuts, connections.size());
     return Found::kCuts;
   }
-  const bool too_many = counters_.calls.value() > static_cast<int64_t>(bounds_.max_calls);
-  return too_many || !floods_.empty() ? Found::kSuspects : Found::kNothing;
+  return TooManyCalls() || !floods_.empty() ? Found::kSuspects : Found::kNothing;
 }
+
+bool ConnectionGuard::TooManyCalls() const { return counters_.calls.value() > static_cast<int64_t>(bounds_.max_calls); }
 
 void ConnectionGuard::NoteFloods(const std::vector<Connection>& connections, const std::vector<Cut>& cuts) {
   const absl::Time now = absl::Now();
@@ -206,7 +207,7 @@ void ConnectionGuard::NoteFloods(const std::vector<Connection>& connections, con
 }
 
 std::vector<Cut> ConnectionGuard::ChooseFlooding(const std::vector<Connection>& connections) const {
-  const bool too_many = counters_.calls.value() > static_cast<int64_t>(bounds_.max_calls);
+  const bool too_many = TooManyCalls();
   std::vector<Cut> cuts;
   for (const Connection& one : connections) {
     const auto flood = floods_.find(HostOf(one.peer));

@@ -66,6 +66,8 @@ class ConnectionGuard {
   void NoteFloods(const std::vector<Connection>& connections, const std::vector<Cut>& cuts);
   // Of those hosts: what will be too much once it is read, and while too many calls are open whoever is new.
   std::vector<Cut> ChooseFlooding(const std::vector<Connection>& connections) const;
+  // Were open in the last look.
+  bool TooManyCalls() const;
   void CutAll(const std::vector<Cut>& cuts);
   void Say(const std::vector<Cut>& cuts, size_t connections);
   // Gives memory back that cut connections held, as long as there is some.

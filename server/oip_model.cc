@@ -164,7 +164,10 @@ absl::Status OipIndex(const Context& context, const Caller& caller, const infere
 
 absl::Status OipLoad(const Context& context, const Caller& caller,
                      const inference::RepositoryModelLoadRequest& request) {
-  if (!request.parameters().empty()) return UnknownParameter(request.parameters().begin()->first);
+  absl::Status read = ReadEach(
+      request.parameters(),
+      [](const std::string& key, const inference::ModelRepositoryParameter&) { return UnknownParameter(key); });
+  if (!read.ok()) return read;
   if (absl::Status status = caller.CheckModel(request.model_name()); !status.ok()) return status;
   const absl::StatusOr<ModelInfo> info = context.engine->LoadModel(request.model_name(), 0, "");
   if (absl::IsAlreadyExists(info.status())) return absl::OkStatus();
@@ -176,15 +179,19 @@ absl::Status OipLoad(const Context& context, const Caller& caller,
 absl::Status OipUnload(const Context& context, const Caller& caller,
                        const inference::RepositoryModelUnloadRequest& request) {
   bool force = false;
-  for (const auto& [key, parameter] : request.parameters()) {
-    // It says what to do with the models of an ensemble, of which there are none.
-    if (key == "unload_dependents") continue;
-    if (key != "force") return UnknownParameter(key);
-    if (parameter.parameter_choice_case() != inference::ModelRepositoryParameter::kBoolParam) {
-      return InvalidArgument("PARAMETER", "parameter 'force': want bool_param").Field("parameters[force]");
-    }
-    force = parameter.bool_param();
-  }
+  absl::Status read =
+      ReadEach(request.parameters(),
+               [&](const std::string& key, const inference::ModelRepositoryParameter& parameter) -> absl::Status {
+                 // It says what to do with the models of an ensemble, of which there are none.
+                 if (key == "unload_dependents") return absl::OkStatus();
+                 if (key != "force") return UnknownParameter(key);
+                 if (parameter.parameter_choice_case() != inference::ModelRepositoryParameter::kBoolParam) {
+                   return InvalidArgument("PARAMETER", "parameter 'force': want bool_param").Field("parameters[force]");
+                 }
+                 force = parameter.bool_param();
+                 return absl::OkStatus();
+               });
+  if (!read.ok()) return read;
   if (absl::Status status = caller.CheckModel(request.model_name()); !status.ok()) return status;
   absl::Status status = context.engine->UnloadModel(request.model_name(), 0, force);
   if (status.ok()) spdlog::info("unloaded {}", request.model_name());

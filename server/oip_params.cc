@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/oip_params.h"
 
-#include <utility>
-
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "engine/engine.h"
@@ -115,16 +113,10 @@ absl::Status ReadParameter(const std::string& key, const InferParameter& paramet
 
 absl::StatusOr<OipParams> ReadOipParams(const inference::ModelInferRequest& request) {
   OipParams params;
-  absl::Status wrong;
-  const std::string* first = nullptr;
-  // The map has no order, and of two that are wrong always the same is told: the first by name.
-  for (const auto& [key, parameter] : request.parameters()) {
-    absl::Status status = ReadParameter(key, parameter, &params);
-    if (status.ok() || (first != nullptr && *first < key)) continue;
-    wrong = std::move(status);
-    first = &key;
-  }
-  if (!wrong.ok()) return wrong;
+  const absl::Status read = ReadEach(
+      request.parameters(),
+      [&](const std::string& key, const InferParameter& parameter) { return ReadParameter(key, parameter, &params); });
+  if (!read.ok()) return read;
   if (params.in_sequence()) {
     if (params.start && params.epoch != 0) {
       return Wrong("lstmd_epoch", std::to_string(params.epoch), "none with sequence_start, which begins a new epoch");

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -27,8 +28,23 @@ struct OipParams {
   bool in_sequence() const { return !session.empty(); }
 };
 
+// Calls `read`(key, parameter) for each parameter of a request. The map they come in has no order, so that of several
+// errors the one of the first by name is returned: the same request gets the same answer.
+template <typename Parameters, typename Read>
+absl::Status ReadEach(const Parameters& parameters, const Read& read) {
+  absl::Status wrong;
+  const std::string* first = nullptr;
+  for (const auto& [key, parameter] : parameters) {
+    absl::Status status = read(key, parameter);
+    if (status.ok() || (first != nullptr && *first < key)) continue;
+    wrong = std::move(status);
+    first = &key;
+  }
+  return wrong;
+}
+
 // INVALID_ARGUMENT / PARAMETER with field "parameters[…]" for a value of the wrong kind or range, SEQUENCE_REQUIRED for
-// parameters that only a sequence has. Of several that are wrong, the first by name is told.
+// parameters that only a sequence has.
 absl::StatusOr<OipParams> ReadOipParams(const inference::ModelInferRequest& request);
 
 // "" or "0": the default version. INVALID_ARGUMENT / MODEL_VERSION with field `field`.

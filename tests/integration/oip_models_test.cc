@@ -90,6 +90,13 @@ TEST_F(OipModelsTest, IndexAndUnload) {
   unload.set_model_name("m");
   EXPECT_EQ(oip_->RepositoryModelUnload(Context().get(), unload, &none).error_code(),
             grpc::StatusCode::FAILED_PRECONDITION);
+  for (int i = 0; i < 20; ++i) {  // two that are wrong, and another order of each map
+    inference::RepositoryModelUnloadRequest wrong = unload;
+    (*wrong.mutable_parameters())["force"].set_int64_param(1);
+    (*wrong.mutable_parameters())[std::to_string(i)].set_bool_param(true);
+    EXPECT_EQ(oip_->RepositoryModelUnload(Context().get(), wrong, &none).error_code(),
+              grpc::StatusCode::UNIMPLEMENTED);
+  }
   (*unload.mutable_parameters())["force"].set_bool_param(true);
   EXPECT_TRUE(oip_->RepositoryModelUnload(Context().get(), unload, &none).ok());
   inference::ModelReadyRequest request;
