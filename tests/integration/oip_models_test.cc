@@ -94,8 +94,7 @@ TEST_F(OipModelsTest, IndexAndUnload) {
     inference::RepositoryModelUnloadRequest wrong = unload;
     (*wrong.mutable_parameters())["force"].set_int64_param(1);
     (*wrong.mutable_parameters())[std::to_string(i)].set_bool_param(true);
-    EXPECT_EQ(oip_->RepositoryModelUnload(Context().get(), wrong, &none).error_code(),
-              grpc::StatusCode::UNIMPLEMENTED);
+    EXPECT_EQ(oip_->RepositoryModelUnload(Context().get(), wrong, &none).error_code(), grpc::StatusCode::UNIMPLEMENTED);
   }
   (*unload.mutable_parameters())["force"].set_bool_param(true);
   EXPECT_TRUE(oip_->RepositoryModelUnload(Context().get(), unload, &none).ok());
